@@ -1,0 +1,95 @@
+"""Derivatives by two independent means, to hold a hand-written gradient against.
+
+Both look at f along one coordinate at a time, e_k the unit vector. Taylor's theorem gives
+
+    [gradcheck.1]   (f(theta + h e_k) - f(theta - h e_k)) / (2h) = df/dtheta_k + O(h^2)
+    [gradcheck.2]   Im f(theta + i h e_k) / h                    = df/dtheta_k + O(h^2)
+
+[gradcheck.1], central differences, subtracts two nearly equal numbers: rounding adds about 1e-16 |f| / h, and the
+sum of both errors is least near h = 1e-5. [gradcheck.2], the complex step (Squire & Trapp 1998), subtracts nothing: h = 1e-20
+leaves rounding alone, but f must be analytic and written for complex numbers (no abs, no relu, no comparison).
+
+A third test needs no coordinate: for the right gradient g, and any direction d, the remainder
+
+    [gradcheck.3]   R(h) = |f(theta + h d) - f(theta) - h g.d| = O(h^2)
+
+falls by a factor of four when h is halved; for a wrong one only by two.
+"""
+
+import numpy as np
+
+from minissl.backend import array
+
+
+def central_difference(f, theta, h=1e-5):
+    """Gradient of `f` by central differences [gradcheck.1].
+
+    Parameters
+    ----------
+    f : callable
+        theta -> number.
+    theta : array_like, shape (P,)
+        Of dtype float64. Not modified.
+    h : float
+
+    Returns
+    -------
+    ndarray, shape (P,)
+    """
+    theta = array(theta, "theta", ndim=1, dtype=np.float64)
+    steps = h * np.eye(theta.size)
+    return np.array([(f(theta + step) - f(theta - step)) / (2 * h) for step in steps])
+
+
+def complex_step(f, theta, h=1e-20):
+    """Gradient of an analytic `f` by the complex step [gradcheck.2].
+
+    Parameters
+    ----------
+    f : callable
+        complex theta -> complex number.
+    theta : array_like, shape (P,)
+        Of dtype float64. Not modified.
+    h : float
+
+    Returns
+    -------
+    ndarray, shape (P,)
+    """
+    theta = array(theta, "theta", ndim=1, dtype=np.float64)
+    steps = 1j * h * np.eye(theta.size)
+    return np.array([np.imag(f(theta + step)) / h for step in steps])
+
+
+def relative_error(a, b):
+    """|a - b| / max(|a|, |b|), Euclidean norms; 0 where both are zero."""
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise ValueError(f"b: got shape {b.shape}, expected {a.shape}, the shape of a")
+    largest = max(np.linalg.norm(a), np.linalg.norm(b))
+    return float(np.linalg.norm(a - b) / largest) if largest else 0.0
+
+
+def gradient_error(objective, theta):
+    """Relative error of a hand-written gradient against central differences.
+
+    Parameters
+    ----------
+    objective : callable
+        theta -> (value, gradient).
+    theta : array_like, shape (P,)
+        Of dtype float64. Not modified.
+
+    Returns
+    -------
+    float
+        About 1e-10 for a right gradient in float64; of order 1 for a wrong one.
+    """
+    return relative_error(objective(theta)[1], central_difference(lambda t: objective(t)[0], theta))
+
+
+def taylor_slope(objective, theta, direction, h=1e-2):
+    """The power of h with which the Taylor remainder [gradcheck.3] falls: 2 for a right gradient, 1 for a wrong one."""
+    value, gradient = objective(theta)
+    remainder = [abs(objective(theta + s * direction)[0] - value - s * (gradient @ direction)) for s in (h, h / 2)]
+    return float(np.log2(remainder[0] / remainder[1]))
