@@ -65,18 +65,13 @@ class Demo:
 
     def table(self, title, header, rows, note=""):
         """Print a table; floats are shown with four significant digits, everything else as it is."""
-        cells = [
-            [f"{c:.4g}" if isinstance(c, (float, np.floating)) else str(c) for c in row] for row in [header, *rows]
-        ]
+        rows = [[f"{c:.4g}" if isinstance(c, (float, np.floating)) else str(c) for c in row] for row in rows]
+        cells = [list(map(str, header)), *rows]
         widths = [max(len(c) for c in column) for column in zip(*cells, strict=True)]
         print(f"\n{title}")
-        for row in cells:
-            print(
-                "  "
-                + "  ".join(
-                    c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-                )
-            )
+        for first, *others in cells:
+            line = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
+            print("  " + "  ".join(line))
         if note:
             print(f"  {note}")
         self.record["shown"].append({"kind": "table", "title": title, "cells": cells, "note": note})

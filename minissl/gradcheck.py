@@ -5,9 +5,9 @@ Both look at f along one coordinate at a time, e_k the unit vector. Taylor's the
     [gradcheck.1]   (f(theta + h e_k) - f(theta - h e_k)) / (2h) = df/dtheta_k + O(h^2)
     [gradcheck.2]   Im f(theta + i h e_k) / h                    = df/dtheta_k + O(h^2)
 
-[gradcheck.1], central differences, subtracts two nearly equal numbers: rounding adds about 1e-16 |f| / h, and the
-sum of both errors is least near h = 1e-5. [gradcheck.2], the complex step (Squire & Trapp 1998), subtracts nothing: h = 1e-20
-leaves rounding alone, but f must be analytic and written for complex numbers (no abs, no relu, no comparison).
+[gradcheck.1], central differences, subtracts two nearly equal numbers: rounding adds about 1e-16 |f| / h, and the sum
+of both errors is least near h = 1e-5. [gradcheck.2], the complex step (Squire & Trapp 1998), subtracts nothing:
+h = 1e-20 leaves rounding alone, but f must be analytic and written for complex numbers (no abs, relu or comparison).
 
 A third test needs no coordinate: for the right gradient g, and any direction d, the remainder
 
