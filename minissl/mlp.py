@@ -78,9 +78,9 @@ def _times_derivative(name, D, H, scratch):
 class Workspace(NamedTuple):
     """Buffers for one batch size, so that a training step allocates nothing in the network's own arrays."""
 
-    H: list  # H[l], the layers' outputs; H[0] is filled with the batch itself
-    D: list  # D[l], the layers' Delta; D[0] is dJ/dx
-    scratch: list  # for phi'
+    H: list  # H[l], what leaves layer l; H[0] will be the batch itself
+    D: list  # D[l] = Delta_l; D[0] = dJ/dx
+    scratch: list  # scratch[l], for phi' of hidden layer l
     ones: np.ndarray  # for the sum over samples
     grad: np.ndarray  # dJ/dtheta
 
@@ -104,7 +104,8 @@ class MLP:
     Attributes
     ----------
     theta : ndarray, shape (P,)
-        All parameters: W_1, b_1, W_2, b_2, ... Assign into it (`net.theta[:] = ...`), never to it.
+        All parameters: W_1, b_1, W_2, b_2, ... `net.theta[:] = other` copies values into it; `net.theta = other` makes
+        `other` itself the network's parameters.
     weights, biases : tuple of ndarray
         Views into `theta`: `weights[l - 1]` is W_l of shape (n_{l-1}, n_l), `biases[l - 1]` is b_l.
 
@@ -115,26 +116,37 @@ class MLP:
     """
 
     def __init__(self, sizes, activation="relu", rng=None, dtype="float32", xp=np):
+        if not isinstance(sizes, (tuple, list)) or len(sizes) < 2:
+            raise ValueError(f"sizes: got {sizes!r}, expected at least an input and an output size")
         self.sizes = tuple(count(n, "sizes") for n in sizes)
-        if len(self.sizes) < 2:
-            raise ValueError(f"sizes: got {self.sizes}, expected at least an input and an output size")
         hidden = len(self.sizes) - 2
-        self.activations = (activation,) * hidden if isinstance(activation, str) else tuple(activation)
-        for name in (activation,) if isinstance(activation, str) else self.activations:
-            if name not in ACTIVATIONS:
-                raise ValueError(f"activation: got {name!r}, expected one of {ACTIVATIONS}")
-        if len(self.activations) != hidden:
-            raise ValueError(f"activation: got {len(self.activations)} names, expected {hidden}, one per hidden layer")
+        names = (activation,) * max(hidden, 1) if isinstance(activation, str) else activation
+        if not isinstance(names, (tuple, list)) or any(name not in ACTIVATIONS for name in names):
+            raise ValueError(f"activation: got {activation!r}, expected names among {ACTIVATIONS}")
+        if not isinstance(activation, str) and len(names) != hidden:
+            raise ValueError(f"activation: got {len(names)} names, expected {hidden}, one per hidden layer")
+        self.activations = tuple(names[:hidden])
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
 
         rng = generator(rng)
-        size = sum((n_in + 1) * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
-        self.theta = xp.zeros(size, dtype=dtype)
-        self.weights, self.biases = self.views(self.theta)
+        P = sum((n_in + 1) * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
+        self._use(xp.zeros(P, dtype=dtype))
         for W, before in zip(self.weights, ("identity", *self.activations), strict=True):
             gain = 2 if before == "relu" else 1
             W[:] = xp.asarray((rng.standard_normal(W.shape) * np.sqrt(gain / len(W))).astype(dtype))  # [mlp.6]
+
+    def _use(self, theta):
+        self._theta = theta
+        self.weights, self.biases = self.views(theta)
+
+    @property
+    def theta(self):
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta):
+        self._use(array(theta, "theta", shape=self._theta.shape, like=self._theta))
 
     @property
     def architecture(self):
@@ -155,15 +167,11 @@ class MLP:
         """Buffers for batches of N samples; hand them to `forward` and `backward` as `out`."""
         xp, dtype = namespace(self.theta), self.theta.dtype
 
-        def layers(dtypes):
-            return [xp.empty((N, n), dtype=t) for n, t in zip(self.sizes, dtypes, strict=True)]
-
-        masks = [dtype, *(np.bool_ if a == "relu" else dtype for a in self.activations), dtype]
-        depth = len(self.sizes)
+        kinds = [np.bool_ if name == "relu" else dtype for name in self.activations]
         return Workspace(
-            H=layers([dtype] * depth),
-            D=layers([dtype] * depth),
-            scratch=layers(masks),
+            H=[None, *(xp.empty((N, n), dtype=dtype) for n in self.sizes[1:])],
+            D=[xp.empty((N, n), dtype=dtype) for n in self.sizes],
+            scratch=[None, *(xp.empty((N, n), dtype=k) for n, k in zip(self.sizes[1:-1], kinds, strict=True))],
             ones=xp.ones(N, dtype=dtype),
             grad=xp.empty(self.theta.size, dtype=dtype),
         )

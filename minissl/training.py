@@ -16,7 +16,7 @@ any function (output, target, out=buffer) -> (value, gradient), a penalty any fu
 import numpy as np
 
 from minissl import checkpoint as checkpoints
-from minissl.backend import count, generator, namespace
+from minissl.backend import array, count, generator, namespace
 from minissl.optimizers import Adam
 
 
@@ -69,7 +69,7 @@ def objective(net, pair, loss, penalties=None):
     input, *target = pair
 
     def J(theta):
-        net.theta[:] = theta
+        net.theta[:] = array(theta, "theta", shape=net.theta.shape, like=net.theta)
         return loss_and_gradient(net, input, target, loss, penalties)
 
     return J
@@ -155,9 +155,7 @@ def _data(x, theta):
     if x.dtype.kind in "biu":
         return x
     if x.dtype != theta.dtype:
-        raise TypeError(
-            f"x: got dtype {x.dtype}, expected {theta.dtype}, the network's; call x.astype('{theta.dtype}')"
-        )
+        raise TypeError(f"x: got dtype {x.dtype}, the network has {theta.dtype}; call x.astype('{theta.dtype}')")
     for start in range(0, len(x), 2**14):  # in blocks: x may be a view of windows, far larger than its memory
         if not xp.isfinite(x[start : start + 2**14]).all():
             raise ValueError(f"x: contains NaN or infinity after row {start}, expected finite numbers")

@@ -1,0 +1,136 @@
+"""The optimizers against their published recursions, and L-BFGS against a closed form."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minissl.optimizers import SGD, Adam, lbfgs
+
+seeds = st.integers(0, 2**32 - 1)
+rates = st.floats(0, 0.999)
+
+
+def trajectory(optimizer, gradients):
+    theta, path = np.zeros(gradients.shape[1]), []
+    for g in gradients:
+        kept = g.copy()
+        theta = theta + optimizer.step(g)
+        assert np.array_equal(g, kept)
+        path.append(theta)
+    return np.array(path)
+
+
+@pytest.mark.equation("optimizers.1")
+@given(seed=seeds, mu=rates)
+def test_sgd_is_the_recursion(seed, mu):
+    gradients = np.random.default_rng(seed).standard_normal((9, 4))
+    theta, v, expected = np.zeros(4), np.zeros(4), []
+    for g in gradients:
+        v = mu * v - 0.1 * g
+        theta = theta + v
+        expected.append(theta)
+    np.testing.assert_allclose(trajectory(SGD(0.1, mu), gradients), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.equation("optimizers.2", "optimizers.3")
+@given(seed=seeds, beta1=rates, beta2=rates, epsilon=st.sampled_from([1e-8, 1e-2, 1.0]))
+def test_adam_is_algorithm_1(seed, beta1, beta2, epsilon):
+    gradients = np.random.default_rng(seed).standard_normal((9, 4))
+    theta, m, v, expected = np.zeros(4), np.zeros(4), np.zeros(4), []
+    for t, g in enumerate(gradients, start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        theta = theta - 0.1 * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
+        expected.append(theta)
+    np.testing.assert_allclose(trajectory(Adam(0.1, beta1, beta2, epsilon), gradients), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_step_of_adam_is_the_step_size():
+    """m / sqrt(v) = g / |g| whatever the scale of the gradient."""
+    step = Adam(0.01).step(np.array([1e-3, -1.0, 1e4]))
+    assert step == pytest.approx([-0.01, 0.01, -0.01], rel=1e-4)
+
+
+def test_the_published_settings_are_the_defaults():
+    a = Adam()
+    assert (a.step_size, a.beta1, a.beta2, a.epsilon) == (1e-3, 0.9, 0.999, 1e-8)
+    assert (SGD().step_size, SGD().momentum) == (0.01, 0.9)
+
+
+@pytest.mark.parametrize("make", [Adam, SGD])
+def test_steps_allocate_nothing_and_keep_the_dtype(make):
+    optimizer, g = make(), np.ones(5, np.float32)
+    step = optimizer.step(g)
+    assert step.dtype == np.float32
+    assert optimizer.step(g) is step
+
+
+def test_adam_in_float32_drifts_little_from_float64():
+    """20,000 noisy steps on a quadratic: rounding must not pile up."""
+    rng, h = np.random.default_rng(0), np.array([1.0, 10.0, 100.0])
+    theta = {dtype: np.full(3, 3, dtype) for dtype in (np.float32, np.float64)}
+    optimizers = {dtype: Adam(1e-2) for dtype in theta}
+    for noise in 0.1 * rng.standard_normal((20_000, 3)):
+        for dtype, t in theta.items():
+            t += optimizers[dtype].step((h * t + noise).astype(dtype))
+    assert theta[np.float32] == pytest.approx(theta[np.float64], abs=1e-3)
+
+
+@given(seed=seeds)
+def test_lbfgs_solves_a_quadratic(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((20, 4)), rng.standard_normal(20)
+    start = rng.standard_normal(4)
+    kept = start.copy()
+
+    def J(theta):
+        r = X @ theta - y
+        return r @ r / 20, 2 * X.T @ r / 20
+
+    found = lbfgs(J, start, tolerance=1e-7)
+    best = np.linalg.lstsq(X, y, rcond=None)[0]
+    assert found.theta == pytest.approx(best, abs=1e-4)
+    assert found.value == pytest.approx(J(best)[0], abs=1e-9)
+    assert found.converged
+    assert found.gradient_norm <= 1e-7
+    assert np.array_equal(start, kept)
+
+
+def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
+    def J(theta):
+        return float(theta @ theta), 2 * theta
+
+    assert lbfgs(J, np.ones(3, np.float32)).theta.dtype == np.float32
+    rosenbrock = lambda t: (  # noqa: E731
+        (1 - t[0]) ** 2 + 100 * (t[1] - t[0] ** 2) ** 2,
+        np.array([-2 * (1 - t[0]) - 400 * t[0] * (t[1] - t[0] ** 2), 200 * (t[1] - t[0] ** 2)]),
+    )
+    early = lbfgs(rosenbrock, np.array([-1.0, 1.0]), iterations=2)
+    assert (early.iterations, early.converged) == (2, False)
+    assert lbfgs(rosenbrock, np.array([-1.0, 1.0])).theta == pytest.approx([1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Adam(0), "step_size"),
+        (lambda: Adam(float("nan")), "step_size"),
+        (lambda: Adam(beta1=1), "beta1"),
+        (lambda: Adam(beta2=-0.1), "beta2"),
+        (lambda: Adam(epsilon=0), "epsilon"),
+        (lambda: SGD(-1), "step_size"),
+        (lambda: SGD(momentum=1), "momentum"),
+        (lambda: lbfgs(lambda t: (t @ t, 2 * t), [[1.0]]), "theta"),
+        (lambda: lbfgs(lambda t: (t @ t, 2 * t), [1.0], iterations=0), "iterations"),
+        (lambda: lbfgs(lambda t: (t @ t, 2 * t), [1.0], tolerance=-1), "tolerance"),
+    ],
+)
+def test_bad_input_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_lbfgs_refuses_a_start_that_is_not_finite():
+    with pytest.raises(FloatingPointError, match="starting point"):
+        lbfgs(lambda t: (np.inf, t), [1.0])
