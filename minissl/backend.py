@@ -20,11 +20,6 @@ import sys
 import numpy as np
 
 
-def _is_cupy(a):
-    cupy = sys.modules.get("cupy")  # whoever holds a CuPy array has imported CuPy
-    return cupy is not None and isinstance(a, cupy.ndarray)
-
-
 def namespace(*arrays):
     """The array library that the arrays belong to.
 
@@ -43,10 +38,12 @@ def namespace(*arrays):
     TypeError
         If NumPy and CuPy arrays are mixed.
     """
-    on_gpu = any(_is_cupy(a) for a in arrays)
-    if on_gpu and any(isinstance(a, np.ndarray) for a in arrays):
+    cupy = sys.modules.get("cupy")  # whoever holds a CuPy array has imported CuPy
+    if cupy is None or not any(isinstance(a, cupy.ndarray) for a in arrays):
+        return np
+    if any(isinstance(a, np.ndarray) for a in arrays):
         raise TypeError("NumPy and CuPy arrays are mixed; move one side with cupy.asarray(a) or cupy.asnumpy(a)")
-    return sys.modules["cupy"] if on_gpu else np
+    return cupy
 
 
 def array(a, name, *, ndim=None, shape=None, like=None, dtype=None):

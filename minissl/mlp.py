@@ -82,7 +82,9 @@ class Workspace(NamedTuple):
     D: list  # D[l] = Delta_l; D[0] = dJ/dx
     scratch: list  # scratch[l], for phi' of hidden layer l
     ones: np.ndarray  # for the sum over samples
-    grad: np.ndarray  # dJ/dtheta
+    grad: np.ndarray  # dJ/dtheta, one flat vector
+    dW: tuple  # its parts, views
+    db: tuple
 
 
 class MLP:
@@ -167,13 +169,17 @@ class MLP:
         """Buffers for batches of N samples; hand them to `forward` and `backward` as `out`."""
         xp, dtype = namespace(self.theta), self.theta.dtype
 
+        grad = xp.empty(self.theta.size, dtype=dtype)
+        dW, db = self.views(grad)
         kinds = [np.bool_ if name == "relu" else dtype for name in self.activations]
         return Workspace(
             H=[None, *(xp.empty((N, n), dtype=dtype) for n in self.sizes[1:])],
             D=[xp.empty((N, n), dtype=dtype) for n in self.sizes],
             scratch=[None, *(xp.empty((N, n), dtype=k) for n, k in zip(self.sizes[1:-1], kinds, strict=True))],
             ones=xp.ones(N, dtype=dtype),
-            grad=xp.empty(self.theta.size, dtype=dtype),
+            grad=grad,
+            dW=dW,
+            db=db,
         )
 
     def forward(self, x, out=None):
@@ -246,10 +252,9 @@ class MLP:
             out = self.workspace(len(delta))
         xp, D = namespace(delta), out.D
         D[-1] = delta
-        dW, db = self.views(out.grad)
         for l in range(len(self.weights), 0, -1):
-            xp.dot(H[l - 1].T, D[l], out=dW[l - 1])  # [mlp.2]
-            xp.dot(out.ones, D[l], out=db[l - 1])
+            xp.dot(H[l - 1].T, D[l], out=out.dW[l - 1])  # [mlp.2]
+            xp.dot(out.ones, D[l], out=out.db[l - 1])
             if l > 1 or input_gradient:
                 xp.dot(D[l], self.weights[l - 1].T, out=D[l - 1])  # [mlp.3], [mlp.4]
             if l > 1:

@@ -139,7 +139,7 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, penalties, rng, c
             _finite(value, "loss", where)
             step = optimizer.step(grad)
             _finite(xp.dot(step, step), "step", where)
-            net.theta += step
+            xp.add(net.theta, step, out=net.theta)
             total += float(value) * len(batch)
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, optimizer, rng, epoch)
