@@ -14,7 +14,7 @@
 
 The pretext task cuts the series into windows; any regression, with any network f, may follow:
 
-    [autoregression.1]   input (x_{t-p}, ..., x_{t-1}), target x_t;    J = 1/M sum_t ||x_t - f(x_{t-p}, ..., x_{t-1})||^2
+    [autoregression.1]   input (x_{t-p}, ..., x_{t-1}), target x_t;   J = 1/M sum_t ||x_t - f(x_{t-p}, ..., x_{t-1})||^2
 
 **The linear model**, of a scalar series, has its optimum in closed form:
 
