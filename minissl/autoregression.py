@@ -200,7 +200,6 @@ def yule_walker(x, order):
     -------
     LinearAR
         Always stable, unless the series is constant.
-
     """
     x, p, m = _scalar(x, order)
     first, _, head, _ = _products(x, p, m)
