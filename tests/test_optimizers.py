@@ -18,6 +18,7 @@ def trajectory(optimizer, gradients):
         theta = theta + optimizer.step(g)
         assert np.array_equal(g, kept)
         path.append(theta)
+    assert optimizer.t == len(gradients)
     return np.array(path)
 
 
