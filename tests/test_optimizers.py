@@ -103,13 +103,21 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
         return float(theta @ theta), 2 * theta
 
     assert lbfgs(J, np.ones(3, np.float32)).theta.dtype == np.float32
-    rosenbrock = lambda t: (  # noqa: E731
-        (1 - t[0]) ** 2 + 100 * (t[1] - t[0] ** 2) ** 2,
-        np.array([-2 * (1 - t[0]) - 400 * t[0] * (t[1] - t[0] ** 2), 200 * (t[1] - t[0] ** 2)]),
-    )
-    early = lbfgs(rosenbrock, np.array([-1.0, 1.0]), iterations=2)
+
+    def rosenbrock(t):
+        """Banana valley with its minimum at (1, 1); the third coordinate plays no part."""
+        u, v = t[0], t[1] - t[0] ** 2
+        return (1 - u) ** 2 + 100 * v**2, np.array([2 * u - 2 - 400 * u * v, 200 * v, 0.0])
+
+    start = np.array([-1.0, 1.0, 5.0])
+    early = lbfgs(rosenbrock, start, iterations=2)
     assert (early.iterations, early.converged) == (2, False)
-    assert lbfgs(rosenbrock, np.array([-1.0, 1.0])).theta == pytest.approx([1, 1], abs=1e-6)
+    assert early.gradient_norm == abs(rosenbrock(early.theta)[1]).max() > 1e-3
+    assert early.value == rosenbrock(early.theta)[0]
+    found = lbfgs(rosenbrock, start)
+    assert found.theta == pytest.approx([1, 1, 5], abs=1e-6)
+    assert found.converged
+    assert not lbfgs(rosenbrock, start, tolerance=0, iterations=30).converged
 
 
 @pytest.mark.parametrize(
@@ -119,6 +127,7 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
         (lambda: Adam(float("nan")), "step_size"),
         (lambda: Adam(beta1=1), "beta1"),
         (lambda: Adam(beta2=-0.1), "beta2"),
+        (lambda: Adam(beta2=1), "beta2"),
         (lambda: Adam(epsilon=0), "epsilon"),
         (lambda: SGD(-1), "step_size"),
         (lambda: SGD(momentum=1), "momentum"),
