@@ -20,8 +20,8 @@ linear layer the gradient is sum_j O_j^T Delta_0j, with Delta_0j the block j of 
     [words.2]   dJ/dE_v = sum over all (i, j) with c_ij = v of (Delta_0j)_i
 
 Nobody multiplies by O_j, which has one 1 among V zeros: H_0 gathers rows of E, and [words.2] scatters rows of Delta_0
-and adds them up where a word occurs more than once. The rows of E start as N(0, 1), the unit variance that the weights
-of the MLP expect ([mlp.6]).
+and adds them up where a word occurs more than once. E starts as N(0, 0.1^2), small: the words start out nearly alike, and
+differ where the text tells them apart. (With N(0, 1) a rare word keeps the accidents of its start.)
 
 A text of M words is judged by its perplexity, the number of equally likely words that would surprise as much:
 
@@ -140,7 +140,7 @@ class WordMLP:
         rng = generator(rng)
         self.context = k
         self.mlp = MLP((k * d, *hidden, V), activation=activation, rng=rng, dtype=dtype, xp=xp)
-        E = xp.asarray(rng.standard_normal(V * d).astype(dtype))
+        E = xp.asarray((0.1 * rng.standard_normal(V * d)).astype(dtype))
         self.theta = xp.concatenate([E, self.mlp.theta])
         self.embedding, self.mlp.theta = self.theta[: V * d].reshape(V, d), self.theta[V * d :]
         self.mlp.weights, self.mlp.biases = self.mlp.views(self.mlp.theta)
