@@ -1,0 +1,333 @@
+"""Sampling: new data from a model of the density, by Markov chains that follow its score.
+
+    symbol      meaning                                                       shape
+    p           density of the data, known up to a constant factor
+    s(x)        score, grad log p(x); the constant has gone                   (N, n)
+    x           N chains, one per row                                         (N, n)
+    z           N(0, I), new in every step                                    (N, n)
+    e           step of the dynamics                                          number
+    sigma       standard deviation of noise added to the data                 number
+    p_sigma     density of data + sigma z, smoother than p
+    r(x)        output of a denoising autoencoder                             (N, n)
+    Y           output of a network that is told x and sigma                  (N, n)
+
+The diffusion dx = (1/2) grad log p dt + dw leaves p as it is: its Fokker-Planck equation for the density q of x,
+dq/dt = -(1/2) div(q grad log p) + (1/2) div grad q, is zero at q = p, since p grad log p = grad p. In steps of time e
+it is unadjusted Langevin dynamics (Parisi 1981; Grenander & Miller 1994):
+
+    [sampling.1]   x' = x + (e/2) s(x) + sqrt(e) z
+
+A finite step has its price. On N(0, 1), where s(x) = -x, x' = (1 - e/2) x + sqrt(e) z and the variance v' of x' is
+(1 - e/2)^2 v + e, so that (for e < 4; beyond, the chain explodes)
+
+    [sampling.2]   v_t = v + (1 - e/2)^(2t) (v_0 - v),    v = e / (1 - (1 - e/2)^2) = 1 / (1 - e/4),  not 1
+
+The Metropolis-adjusted algorithm (MALA; Roberts & Tweedie 1996) takes x' only as a proposal. Staying at x unless
+u < a, with u uniform in (0, 1), makes p(x) q(x'|x) min(1, a) symmetric in x and x', so that p is exactly stationary:
+
+    [sampling.3]   log q(x'|x) = -||x' - x - (e/2) s(x)||^2 / (2e) + const
+    [sampling.4]   log a = log p(x') - log p(x) + log q(x|x') - log q(x'|x)
+
+Neither crosses a region without probability, and there a learned score is wrong as well. Annealed dynamics (Song &
+Ermon 2019, algorithm 1) run [sampling.1] on p_sigma for a falling ladder sigma_1 > ... > sigma_L, with steps
+
+    [sampling.5]   e_i = e sigma_i^2 / sigma_L^2
+
+which keep the ratio of signal to noise, of (e_i/2) s to sqrt(e_i) z, about the same, since s is of order 1 / sigma_i.
+
+Three places to get a score from. A denoising autoencoder, at its optimum r(x) = E(clean | noisy = x) (Miyasawa 1961;
+Vincent 2011; Alain & Bengio 2014):
+
+    [sampling.6]   s(x) = (r(x) - x) / sigma^2 = grad log p_sigma(x)
+
+One network for all sigma. Given x, the density of x~ = x + sigma z has the score -z / sigma; matching it in the mean
+square at every level, weighted by sigma^2 so that all levels count alike (Song & Ermon 2019, equations 5 and 6), is
+
+    [sampling.7]   J = E sigma^2 ||s(x~, sigma) + z / sigma||^2 = E ||Y - (-z)||^2,    Y = sigma s(x~, sigma)
+
+so the pretext task is to predict the noise, with its sign turned. The network is told ln sigma as one more input, and
+x~ / sqrt(1 + sigma^2), of about unit variance at every level if x is so (Karras et al. 2022, section 5).
+
+The output f of a network that says log p(x) + const (an energy, with its sign turned; log p_d - log p_n of
+noise-contrastive estimation, to which log p_n is added): the gradient with respect to its input ([mlp.4] with delta 1),
+
+    [sampling.8]   s(x) = df/dx
+
+Sources: Roberts & Tweedie, Bernoulli 2 (1996), 341-363; Song & Ermon, NeurIPS (2019), arXiv 1907.05600; Karras et al.,
+NeurIPS (2022), arXiv 2206.00364.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minissl.backend import array, count, generator, namespace, normal, number, uniform
+
+
+class Chains(NamedTuple):
+    """What the dynamics left behind."""
+
+    x: np.ndarray  # the last state, (N, n)
+    path: np.ndarray | None  # all states, the first included, (steps + 1, N, n), where asked for
+    acceptance: float  # share of proposals that were accepted; 1 without adjustment
+
+
+def langevin(score, x, step, steps, *, rng=None, path=False):
+    """Unadjusted Langevin dynamics [sampling.1].
+
+    Parameters
+    ----------
+    score : callable
+        x of shape (N, n) -> grad log p, shape (N, n).
+    x : array_like, shape (N, n)
+        Where the chains start. Not modified.
+    step : float
+        e > 0.
+    steps : int
+    rng : int, numpy.random.Generator or None
+    path : bool
+        Whether to keep all states.
+
+    Returns
+    -------
+    Chains
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, or the score has another shape, dtype or library than `x`.
+    FloatingPointError
+        If a chain runs off to infinity.
+    """
+    x, e, steps, rng = _start(x, step, steps, rng)
+    states = [x]
+    for t in range(1, steps + 1):
+        s = _like(score(x), x, x.shape, "score")
+        x = x + (e / 2) * s + e**0.5 * normal(rng, x.shape, x)  # [sampling.1]
+        _finite(x, "state", t)
+        if path:
+            states.append(x)
+    return Chains(x, namespace(x).stack(states) if path else None, 1.0)
+
+
+def mala(density, x, step, steps, *, rng=None, path=False):
+    """Metropolis-adjusted Langevin dynamics [sampling.4]: p is stationary whatever the step.
+
+    Parameters
+    ----------
+    density : callable
+        x of shape (N, n) -> (log p up to a constant, shape (N,), and its gradient, shape (N, n)). Where log p is
+        -infinity no chain goes.
+    x : array_like, shape (N, n)
+        Where the chains start. Not modified.
+    step : float
+        e > 0. An acceptance near 0.57 mixes best in high dimension (Roberts & Rosenthal 1998).
+    steps : int
+    rng : int, numpy.random.Generator or None
+    path : bool
+        Whether to keep all states.
+
+    Returns
+    -------
+    Chains
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, log p is -infinity at the start, or `density` returns other shapes or dtypes.
+    FloatingPointError
+        If log p is NaN or +infinity, or its gradient not finite where log p is.
+    """
+    x, e, steps, rng = _start(x, step, steps, rng)
+    xp, states, accepted = namespace(x), [x], 0.0
+    log_p, s = _evaluate(density, x, 0)
+    if (log_p == -np.inf).any():
+        raise ValueError("x: a chain starts where log p is -infinity, expected positive density")
+    for t in range(1, steps + 1):
+        x_new = x + (e / 2) * s + e**0.5 * normal(rng, x.shape, x)
+        log_p_new, s_new = _evaluate(density, x_new, t)
+        log_a = log_p_new - log_p + _log_q(x, x_new, s_new, e) - _log_q(x_new, x, s, e)  # [sampling.4]
+        accept = xp.log1p(-uniform(rng, len(x), x)) < log_a
+        x = xp.where(accept[:, None], x_new, x)
+        s = xp.where(accept[:, None], s_new, s)
+        log_p = xp.where(accept, log_p_new, log_p)
+        accepted += float(accept.mean()) / steps
+        if path:
+            states.append(x)
+    return Chains(x, xp.stack(states) if path else None, accepted)
+
+
+def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
+    """Annealed Langevin dynamics [sampling.5]: from noise to data, down a ladder of noise levels.
+
+    Parameters
+    ----------
+    score : callable
+        (x of shape (N, n), sigma) -> grad log p_sigma, shape (N, n).
+    x : array_like, shape (N, n)
+        Where the chains start, such as noise of standard deviation sigma_1. Not modified.
+    sigmas : sequence of float
+        sigma_1 > ... > sigma_L > 0.
+    step : float
+        e > 0, the step at the last level.
+    steps : int
+        At each level.
+    rng : int, numpy.random.Generator or None
+    path : bool
+        Whether to keep all states, L * steps + 1 of them.
+
+    Returns
+    -------
+    Chains
+
+    Raises
+    ------
+    TypeError, ValueError, FloatingPointError
+        As `langevin`, and if `sigmas` do not fall.
+    """
+    sigmas = _levels(sigmas)
+    x, e, steps, rng = _start(x, step, steps, rng)
+    paths = [x[None]]
+    for sigma in sigmas:
+        e_i = e * (sigma / sigmas[-1]) ** 2  # [sampling.5]
+        x, states, _ = langevin(lambda x, sigma=sigma: score(x, sigma), x, e_i, steps, rng=rng, path=path)
+        if path:
+            paths.append(states[1:])
+    return Chains(x, namespace(x).concatenate(paths) if path else None, 1.0)
+
+
+def denoiser_score(r, sigma):
+    """The score that a denoising autoencoder has learned [sampling.6].
+
+    Parameters
+    ----------
+    r : callable
+        The trained network, x -> r(x).
+    sigma : float
+        Standard deviation of the noise that it was trained to remove.
+
+    Returns
+    -------
+    callable
+        x -> grad log p_sigma.
+    """
+    sigma = number(sigma, "sigma", low=0, open_low=True)
+    return lambda x: (r(x) - x) / sigma**2  # [sampling.6]
+
+
+def noise_conditional(sigmas):
+    """Pretext task: predict the noise, told its level [sampling.7]; for the loss `squared_error`.
+
+    The network has n + 1 inputs and n outputs. The task stands here and not among the autoencoders, because
+    `conditional_score` must undo what it does to input and target.
+
+    Parameters
+    ----------
+    sigmas : sequence of float
+        sigma_1 > ... > sigma_L > 0, of which each sample is given one at random.
+
+    Returns
+    -------
+    callable
+        (x, rng) -> (input, target). `x` should have about unit variance.
+    """
+    sigmas = _levels(sigmas)
+
+    def task(x, rng):
+        xp = namespace(x)
+        sigma = xp.asarray(rng.choice(sigmas, size=(len(x), 1)), dtype=x.dtype)
+        z = normal(rng, x.shape, x)
+        return _told(x + sigma * z, sigma), -z  # [sampling.7]
+
+    return task
+
+
+def conditional_score(net):
+    """The score at any noise level, of a network trained on `noise_conditional` [sampling.7].
+
+    Parameters
+    ----------
+    net : callable
+        (x~, sigma) as `noise_conditional` presents them, shape (N, n + 1) -> Y, shape (N, n).
+
+    Returns
+    -------
+    callable
+        (x, sigma) -> grad log p_sigma.
+    """
+
+    def score(x, sigma):
+        sigma = number(sigma, "sigma", low=0, open_low=True)
+        return net(_told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))) / sigma  # [sampling.7]
+
+    return score
+
+
+def network_density(net):
+    """A network's output as log p up to a constant, and its score [sampling.8].
+
+    Parameters
+    ----------
+    net : MLP
+        With one output.
+
+    Returns
+    -------
+    callable
+        x -> (f(x) of shape (N,), df/dx of shape (N, n)), as `mala` takes it.
+    """
+    if net.sizes[-1] != 1:
+        raise ValueError(f"net: got {net.sizes[-1]} outputs, expected 1")
+
+    def density(x):
+        H = net.forward(x)
+        _, s = net.backward(H, namespace(x).ones_like(H[-1]), input_gradient=True)  # [sampling.8]
+        return H[-1][:, 0], s
+
+    return density
+
+
+def _told(x, sigma):
+    """What a noise-conditional network sees of x~ and its level, (N, n + 1)."""
+    xp = namespace(x)
+    return xp.concatenate([x / xp.sqrt(1 + sigma**2), xp.log(sigma)], axis=1)
+
+
+def _levels(sigmas):
+    sigmas = array(sigmas, "sigmas", ndim=1)
+    if not (sigmas > 0).all() or not (sigmas[1:] < sigmas[:-1]).all():
+        raise ValueError(f"sigmas: got {sigmas}, expected positive and falling noise levels")
+    return [float(sigma) for sigma in sigmas]
+
+
+def _log_q(x_new, x, s, e):
+    """Log density of proposing x' from x [sampling.3], without its constant."""
+    return -((x_new - x - (e / 2) * s) ** 2).sum(axis=1) / (2 * e)
+
+
+def _evaluate(density, x, t):
+    """log p and its gradient; where log p is -infinity the gradient is set to 0: it is not looked at."""
+    log_p, s = density(x)
+    log_p, s = _like(log_p, x, (len(x),), "log p"), _like(s, x, x.shape, "score")
+    nowhere = log_p == -np.inf
+    _finite(namespace(x).where(nowhere, 0, log_p), "log p", t)
+    s = namespace(x).where(nowhere[:, None], 0, s)
+    _finite(s, "score", t)
+    return log_p, s
+
+
+def _start(x, step, steps, rng):
+    x = array(x, "x", ndim=2).copy()
+    return x, number(step, "step", low=0, open_low=True), count(steps, "steps"), generator(rng)
+
+
+def _like(a, x, shape, name):
+    """What a user's function returned, of the shape, dtype and library of the chains."""
+    if a.shape != shape or a.dtype != x.dtype or namespace(a) is not namespace(x):
+        raise ValueError(f"{name}: got shape {a.shape} and dtype {a.dtype}, expected {shape} and {x.dtype} as x")
+    return a
+
+
+def _finite(a, name, t):
+    if not namespace(a).isfinite(a).all():
+        raise FloatingPointError(f"{name}: not finite in step {t} of the chains; try a smaller step")
