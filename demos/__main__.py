@@ -21,6 +21,7 @@ LECTURE_ORDER = {
     "autoencoders": "the identity and how to make it impossible",
     "colorize": "colour from grey",
     "time_series": "prediction of the future",
+    "linear_prediction": "the linear model, exact and fast",
     "next_word": "prediction of the next word",
     "downstream": "what the features are for: few labels",
     "nce_estimation": "noise-contrastive estimation of models",

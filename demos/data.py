@@ -3,6 +3,7 @@
 Photographs: astronaut (NASA, public domain), chelsea (Stefan van der Walt, CC0), coffee (Rachel Michetti, CC0), rocket
 (SpaceX, CC0), from scikit-image; china and flower (CC BY 2.0, by Tim Wilson and dany13), from scikit-learn.
 Digits: 1,797 handwritten digits of 8 x 8 pixels (Alpaydin & Kaynak 1998, UCI repository, CC BY 4.0), from scikit-learn.
+Time series: in the folder demos/data/, source and licence at the head of each file.
 """
 
 import numpy as np
@@ -65,3 +66,12 @@ def fashion_mnist(directory):
 
     x = read("train-images-idx3-ubyte", 16).reshape(-1, 784)
     return x.astype(np.float32) / 255, read("train-labels-idx1-ubyte", 8).astype(int)
+
+
+def series(file, column):
+    """A column of demos/data/FILE.csv, float64."""
+    import csv
+    import pathlib
+
+    lines = (pathlib.Path(__file__).parent / "data" / f"{file}.csv").read_text().splitlines()
+    return np.array([float(row[column]) for row in csv.DictReader(line for line in lines if not line.startswith("#"))])

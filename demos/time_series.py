@@ -6,17 +6,12 @@
 # judged on the future; nothing is shuffled across that line.
 
 # %%
-import csv
-import pathlib
-import time
-import tracemalloc
-
+import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress
-from scipy.signal import lfilter
 
 import minissl as ssl
-from minissl.autoregression import forecast, least_squares, next_value, windows, yule_walker
+from minissl.autoregression import forecast, least_squares, next_value, windows
 
 demo = Demo(
     "time_series",
@@ -40,20 +35,15 @@ MAX_ORDER = 12
 
 
 # %%
-def column(file, name):
-    lines = (pathlib.Path(__file__).parent / "data" / file).read_text().splitlines()
-    return np.array([float(row[name]) for row in csv.DictReader(line for line in lines if not line.startswith("#"))])
-
-
 def returns(name):
-    return 100 * np.diff(np.log(column("stocks.csv", name)))
+    return 100 * np.diff(np.log(data.series("stocks", name)))
 
 
 SERIES = {  # name: (values, season, share of the series that is the past)
-    "Seattle, daily maximum, °C": (column("seattle.csv", "temp_max"), 365.25, 0.75),
-    "El Niño 1+2, monthly, °C": (column("elnino.csv", "temperature"), 12, 0.75),
-    "Sunspots, yearly, root": (np.sqrt(column("sunspots.csv", "sunspots")), None, 0.7),
-    "Lynx, yearly, log10": (np.log10(column("lynx.csv", "lynx")), None, 0.7),
+    "Seattle, daily maximum, °C": (data.series("seattle", "temp_max"), 365.25, 0.75),
+    "El Niño 1+2, monthly, °C": (data.series("elnino", "temperature"), 12, 0.75),
+    "Sunspots, yearly, root": (np.sqrt(data.series("sunspots", "sunspots")), None, 0.7),
+    "Lynx, yearly, log10": (np.log10(data.series("lynx", "lynx")), None, 0.7),
     "Apple, daily return, %": (returns("AAPL"), None, 0.75),
     "IBM, daily return, %": (returns("IBM"), None, 0.75),
     "Microsoft, daily return, %": (returns("MSFT"), None, 0.75),
@@ -75,15 +65,14 @@ def seasonal_mean(x, season, split):
     """Fitted on x[:split], evaluated everywhere."""
     t = np.arange(len(x))
     waves = [] if season is None else [2 * np.pi * t * k / season for k in (1, 2)]
-    X = np.column_stack([np.ones(len(x)), *(f(w) for w in waves for f in (np.sin, np.cos))])
+    X = np.column_stack([np.ones(len(x)), *map(np.sin, waves), *map(np.cos, waves)])
     return X @ np.linalg.lstsq(X[:split], x[:split])[0]
 
 
 def best_order(x):
     """Akaike's criterion M ln s^2 + 2p, on the same targets for every order."""
-    orders = range(1, MAX_ORDER + 1)
-    fits = [least_squares(x[MAX_ORDER - p :], p) for p in orders]
-    return 1 + int(np.argmin([(len(x) - MAX_ORDER) * np.log(fit.variance) + 2 * (len(fit.a)) for fit in fits]))
+    fits = [least_squares(x[MAX_ORDER - p :], p) for p in range(1, MAX_ORDER + 1)]
+    return 1 + int(np.argmin([(len(x) - MAX_ORDER) * np.log(fit.variance) + 2 * len(fit.a) for fit in fits]))
 
 
 def network(x, p, seed, label):
@@ -108,29 +97,30 @@ def network(x, p, seed, label):
     return net
 
 
-def ahead(model, y, p, dtype=np.float64):
-    """Forecasts 1 .. 12 ahead from every origin; row s knows y_s, ..., y_{s+p-1}."""
-    return forecast(model, windows(y.astype(dtype), p), max(HORIZONS)).astype(float)
-
-
 def compare(name):
-    """Squared errors {method: {h: (runs, targets)}} on the future, and the models."""
+    """Squared errors {method: (horizons, times)} on the future, and the models."""
     x, season, share = SERIES[name]
     split = int(share * len(x))
     mean = seasonal_mean(x, season, split)
     scale = (x - mean)[:split].std()
     y = (x - mean) / scale
     p = best_order(y[:split])
-    linear = least_squares(y[:split], p)
-    nets = [network(y[:split], p, seed, name) for seed in SEEDS]
-    by_linear, by_nets = ahead(linear, y, p), [ahead(net, y, p, np.float32) for net in nets]
+    linear, nets = least_squares(y[:split], p), [network(y[:split], p, seed, name) for seed in SEEDS]
     t = np.arange(split, len(x))
-    errors = {"persistence": {}, "seasonal mean": {}, "linear": {}, "network": {}}
-    for h in range(1, max(HORIZONS) + 1):
-        errors["persistence"][h] = (x[t] - x[t - h])[None] ** 2
-        errors["seasonal mean"][h] = (x[t] - mean[t])[None] ** 2
-        errors["linear"][h] = scale**2 * (y[t] - by_linear[t - h + 1 - p, h - 1])[None] ** 2
-        errors["network"][h] = scale**2 * np.array([(y[t] - f[t - h + 1 - p, h - 1]) ** 2 for f in by_nets])
+
+    def squares(predict):
+        return np.array([(x[t] - predict(h)) ** 2 for h in range(1, max(HORIZONS) + 1)])
+
+    def fed_back(model, dtype):
+        ahead = forecast(model, windows(y.astype(dtype), p), max(HORIZONS))  # row s knows y_s, ..., y_{s+p-1}
+        return squares(lambda h: mean[t] + scale * ahead[t - h + 1 - p, h - 1])
+
+    errors = {
+        "persistence": squares(lambda h: x[t - h]),
+        "seasonal mean": squares(lambda h: mean[t]),
+        "linear": fed_back(linear, np.float64),
+        "network": np.mean([fed_back(net, np.float32) for net in nets], axis=0),
+    }
     return {"errors": errors, "p": p, "linear": linear, "nets": nets, "y": y, "split": split, "scale": scale}
 
 
@@ -152,47 +142,37 @@ def resampled(n, draws=1000):
     return ((starts + np.arange(block)) % n).reshape(draws, -1)[:, :n]
 
 
-def ratio_interval(errors, h):
-    """Root-mean-square error of the network over that of the linear model, and its 95% interval."""
-    net, linear = errors["network"][h].mean(axis=0), errors["linear"][h][0]
-    i = resampled(len(linear))
-    low, high = np.percentile(np.sqrt(net[i].mean(axis=1) / linear[i].mean(axis=1)), [2.5, 97.5])
-    return np.sqrt(net.mean() / linear.mean()), low, high
-
-
-def rms_text(squares):
-    mean_over_runs = squares.mean(axis=0)
-    low, high = np.percentile(np.sqrt(mean_over_runs[resampled(len(mean_over_runs))].mean(axis=1)), [2.5, 97.5])
-    return f"{np.sqrt(mean_over_runs.mean()):.3g} [{low:.3g}, {high:.3g}]"
-
-
-rows = []
-for name, result in results.items():
-    for h in HORIZONS:
-        ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*ratio_interval(result["errors"], h))
-        rows.append([name, result["p"], h, *(rms_text(e[h]) for e in result["errors"].values()), ratio])
-demo.table(
-    f"Root-mean-square error on the future [95% interval]; network: mean of {len(SEEDS)} seeds",
-    ["series", "p", "ahead", *results[name]["errors"], "network / linear"],
-    rows,
-)
+def root_mean(squares, reference=None):
+    """Root of the mean, or of a ratio of means, and its 95% interval."""
+    reference = np.ones_like(squares) if reference is None else reference
+    i = resampled(len(squares))
+    low, high = np.percentile(np.sqrt(squares[i].mean(axis=1) / reference[i].mean(axis=1)), [2.5, 97.5])
+    return np.sqrt(squares.mean() / reference.mean()), low, high
 
 
 def short(name):
     return name.split(",")[0] + (", size" if "size" in name else "")
 
 
-better, worse = [], []
+rows, better, worse = [], [], []
 for name, result in results.items():
     for h in HORIZONS:
-        ratio, low, high = ratio_interval(result["errors"], h)
+        squares = {method: e[h - 1] for method, e in result["errors"].items()}
+        ratio, low, high = root_mean(squares["network"], squares["linear"])
+        cells = ["{:.3g} [{:.3g}, {:.3g}]".format(*root_mean(e)) for e in squares.values()]
+        rows.append([name, result["p"], h, *cells, f"{ratio:.2f} [{low:.2f}, {high:.2f}]"])
         if abs(ratio - 1) >= 0.01:
             (better if high < 1 else worse if low > 1 else []).append(f"{short(name)} {h} ahead")
+demo.table(
+    f"Root-mean-square error on the future [95% interval]; network: mean over {len(SEEDS)} seeds",
+    ["series", "p", "ahead", *squares, "network / linear"],
+    rows,
+)
 demo.say(
     "Does the non-linear model help? By at least 1%, with 1 outside the interval: "
     f"better than linear: {'; '.join(better) or 'nowhere'}; worse: {'; '.join(worse) or 'nowhere'}. Of {len(rows)} "
     f"intervals at 95% about {0.05 * len(rows):.0f} miss by chance. The past of the lynx is "
-    f"{results['Lynx, yearly, log10']['split']} numbers, the network has "
+    f"{results['Lynx, yearly, log10']['split']} numbers, its network has "
     f"{results['Lynx, yearly, log10']['nets'][0].theta.size} parameters."
 )
 
@@ -200,13 +180,12 @@ demo.say(
 def gain(name, method):
     """By how much a method lowers the error of the mean, one step ahead."""
     errors = results[name]["errors"]
-    return f"{100 * (1 - np.sqrt(errors[method][1].mean() / errors['seasonal mean'][1].mean())):.1f}%"
+    return f"{100 * (1 - root_mean(errors[method][0], errors['seasonal mean'][0])[0]):.1f}%"
 
 
-stocks = [name for name in SERIES if "return" in name]
 demo.say(
     "Stocks. Against the mean of the past, one day ahead, linear model and network lower the error by: "
-    + "; ".join(f"{short(name)} {gain(name, 'linear')} and {gain(name, 'network')}" for name in stocks)
+    + "; ".join(f"{short(n)} {gain(n, 'linear')} and {gain(n, 'network')}" for n in SERIES if "return" in n)
     + " (negative: worse than knowing nothing but the mean)."
 )
 
@@ -214,13 +193,11 @@ demo.say(
 fig, axes = plt.subplots(2, 4, figsize=(13, 5.8), sharex=True)
 for ax, (name, result) in zip(axes.flat, results.items(), strict=True):
     for (method, errors), style in zip(result["errors"].items(), ("k:", "k--", "C0-", "C3-"), strict=True):
-        ax.plot(list(errors), [np.sqrt(e.mean()) for e in errors.values()], style, label=method)
+        ax.plot(np.arange(1, len(errors) + 1), np.sqrt(errors.mean(axis=1)), style, label=method)
     ax.set_title(name, fontsize=10)
     ax.set_ylim(bottom=0)
-for ax in axes[1]:
-    ax.set_xlabel("steps ahead")
-for ax in axes[:, 0]:
-    ax.set_ylabel("root-mean-square error")
+fig.supxlabel("steps ahead", fontsize=10)
+fig.supylabel("root-mean-square error", fontsize=10)
 axes[0, 0].set_xticks(HORIZONS)
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 demo.figure(fig, "errors", "Error on the future against the horizon. What is predictable, and how far ahead?")
@@ -251,25 +228,21 @@ def network_fan(result, origin, steps, paths=2000):
 
 steps = 25
 fig, axes = plt.subplots(2, 2, figsize=(11, 5.6), sharex="row", sharey="row")
-for row, (name, first_year, unit) in zip(
-    axes,
-    [("Sunspots, yearly, root", 1700, "root of sunspots"), ("Lynx, yearly, log10", 1821, "log10 of lynx trapped")],
-    strict=True,
-):
+shown = {"Sunspots, yearly, root": (1700, "root of sunspots"), "Lynx, yearly, log10": (1821, "log10 of lynx trapped")}
+for row, (name, (first_year, unit)) in zip(axes, shown.items(), strict=True):
     result, x = results[name], SERIES[name][0]
     origin, mean = result["split"], x[0] - result["scale"] * result["y"][0]  # no season here: a constant
-    shown, future = np.arange(origin - 40, origin + steps), np.arange(origin, origin + steps)
+    around, future = np.arange(origin - 40, origin + steps), np.arange(origin, origin + steps)
     for ax, title, fan, color in zip(row, ("linear", "network"), (linear_fan, network_fan), ("C0", "C3"), strict=True):
         middle, low, high = (mean + result["scale"] * v for v in fan(result, origin, steps))
         ax.fill_between(first_year + future, low, high, color=color, alpha=0.25, label="95% of futures")
         ax.plot(first_year + future, middle, color, label="forecast")
-        ax.plot(first_year + shown, x[shown], "k.-", lw=0.8, ms=4, label="truth")
+        ax.plot(first_year + around, x[around], "k.-", lw=0.8, ms=4, label="truth")
         ax.axvline(first_year + origin - 0.5, color="grey", lw=0.8)
         inside = ((x[future] >= low) & (x[future] <= high)).mean()
         ax.set_title(f"{short(name)}, {title}: {100 * inside:.0f}% of the truth inside", fontsize=10)
     row[0].set_ylabel(unit)
-for ax in axes[1]:
-    ax.set_xlabel("year")
+fig.supxlabel("year", fontsize=10)
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 demo.figure(
     fig, "fans", f"Forecasts up to {steps} years from the end of the past (grey line). Blue by theory, red generated."
@@ -296,6 +269,7 @@ for (top, bottom), unit in zip(axes.T, units, strict=True):
     top.axhline(0, color="k", lw=0.8)
     top.set_xlabel("years ago")
     top.invert_xaxis()
+    top.set_xticks(range(1, p + 1, 2))
     top.set_title(f"unit {unit}", fontsize=10)
     rise = past[:, -1] - past[:, -3]
     dots = bottom.scatter(past[:, -1], rise, c=sign * H[:, unit], s=9, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -326,55 +300,5 @@ demo.say(
     f"Level and rise of the cycle explain a share of {pm(trained, 2)} of the variance of the hidden units (weighted by "
     f"effect), and {pm(untrained, 2)} before training: "
     + ("training made the difference." if apart else "any filter of a cycle sees its phase, so this is no achievement.")
-)
-
-# %% [markdown]
-# ## Exact, and without the lagged matrix
-#
-# Least squares from C_ij, whose rows follow from the first by two products at the ends, beside least squares on the
-# lagged matrix. And a nearly periodic series, where Yule-Walker's step to zero at both ends costs it its accuracy.
-
-
-# %%
-def measured(f):
-    began = time.perf_counter()
-    value = f()
-    seconds = time.perf_counter() - began
-    tracemalloc.start()
-    f()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return value, seconds, peak
-
-
-def lagged(x, p):
-    return np.column_stack([np.ones(len(x) - p), *(x[p - i : len(x) - i] for i in range(1, p + 1))])
-
-
-x = lfilter([1], [1, -0.9, 0.5, -0.2], np.random.default_rng(0).standard_normal(10**5 if demo.quick else 10**6))
-ours, our_seconds, our_peak = measured(lambda: least_squares(x, 24))
-theirs, their_seconds, their_peak = measured(lambda: np.linalg.lstsq(lagged(x, 24), x[24:])[0])
-demo.table(
-    f"Order 24 on {len(x):,} samples ({x.nbytes / 1e6:.0f} MB)",
-    ["", "seconds", "extra memory, MB"],
-    [["from C_ij", our_seconds, our_peak / 1e6], ["lagged matrix", their_seconds, their_peak / 1e6]],
-    f"{their_seconds / our_seconds:.0f} times as fast; largest difference of a coefficient "
-    f"{abs(np.r_[ours.intercept, ours.a] - theirs).max():.1e}",
-)
-
-t = np.arange(5000)
-x = np.sin(0.1 * t) + np.sin(0.23 * t + 1) + np.sin(0.57 * t + 2)
-x += 1e-6 * np.random.default_rng(1).standard_normal(len(t))
-p = 12
-X = lagged(x, p)
-fits = {"least squares from C_ij": least_squares(x, p), "Yule-Walker": yule_walker(x, p)}
-coefficients = {name: np.r_[fit.intercept, fit.a] for name, fit in fits.items()}
-coefficients["least squares, lagged matrix"] = np.linalg.lstsq(X, x[p:])[0]
-residual = {name: np.sqrt(((x[p:] - X @ b) ** 2).mean()) for name, b in coefficients.items()}
-demo.table("Three sinusoids and noise of 1e-6: what is left over", ["", "residual"], list(residual.items()))
-demo.say(
-    f"Yule-Walker leaves {residual['Yule-Walker'] / residual['least squares from C_ij']:,.0f} times as much. It "
-    "continues the series with zeros, a step that no predictor of these sinusoids foresees; it is least squares on that longer "
-    "series, and gives up accuracy everywhere to lessen the error at the step."
 )
 demo.finish()
