@@ -5,6 +5,7 @@ import pytest
 from standin import device
 
 import minissl as ssl
+from minissl import autoregression, contrastive, patches, sampling, words
 from minissl.backend import array, namespace
 
 cupy = device()
@@ -82,3 +83,91 @@ def test_lbfgs_checkpoints_and_input_gradients_on_the_device(tmp_path):
     twin = ssl.MLP((4, 3, 4), "tanh", rng=1, dtype="float64", xp=cupy)
     ssl.load(tmp_path / "net.npz", twin)
     assert cupy.asnumpy(twin.theta).tobytes() == cupy.asnumpy(net.theta).tobytes()
+
+
+X = np.random.default_rng(3).standard_normal((40, 16))
+
+
+def twice(function):
+    """The function's arrays, computed with NumPy and on the device, must be the same numbers."""
+    here, there = function(np), function(cupy)
+    here, there = (r if isinstance(r, (tuple, list)) else (r,) for r in (here, there))
+    assert len(here) == len(there)
+    for a, b in zip(here, there, strict=True):
+        assert isinstance(b, cupy.ndarray)
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, cupy.asnumpy(b), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("nu", [1, 3])
+@pytest.mark.parametrize("like", [contrastive.gaussian_like, contrastive.white])
+def test_data_against_noise(like, nu):
+    def run(xp):
+        x = xp.asarray(X)
+        noise = like(x)
+        return *contrastive.against_noise(noise, nu, balanced=True)(x, np.random.default_rng(0)), noise.log_density(x)
+
+    if like is contrastive.white:  # axes of equal variance are arbitrary up to sign for the other
+        twice(run)
+    assert all(isinstance(a, cupy.ndarray) for a in run(cupy))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        contrastive.against_shuffled(),
+        contrastive.against_shuffled(patches.shuffle_patches((4, 4), (2, 2))),
+        patches.jigsaw((4, 4), (2, 2), patches.far_permutations(4, 5, rng=0)),
+    ],
+)
+def test_shuffling(task):
+    twice(lambda xp: task(xp.asarray(X), np.random.default_rng(0)))
+
+
+def test_autoregression():
+    series = X.ravel()
+
+    def run(xp):
+        x = xp.asarray(series)
+        model = autoregression.least_squares(x, 3)
+        view = autoregression.windows(x, 4)
+        pair = autoregression.next_value(3)(view, None)
+        return *pair, autoregression.forecast(model, view[:, :3], 5), model(view[:, :3])
+
+    twice(run)
+    a, b = (autoregression.yule_walker(xp.asarray(series), 3).a for xp in (np, cupy))
+    np.testing.assert_allclose(a, b)
+
+
+def test_next_word():
+    text = np.random.default_rng(0).integers(7, size=200)
+
+    def run(xp):
+        net = words.WordMLP(7, 2, 3, (5,), rng=0, dtype="float64", xp=xp)
+        view = autoregression.windows(xp.asarray(text), 3)
+        list(ssl.train(net, view, words.next_word(2), ssl.softmax, epochs=2, batch_size=30, rng=1))
+        assert np.isfinite(words.perplexity(net, view))
+        return net.theta, words.generate(net, view[:4, :2], 6, temperature=0.7, top_k=3, rng=2)
+
+    twice(run)
+
+
+def test_sampling():
+    def density(x):
+        return -0.5 * (x * x).sum(axis=1), -x
+
+    def run(xp):
+        x = xp.asarray(X)
+        net = ssl.MLP((17, 5, 16), rng=0, dtype="float64", xp=xp)
+        energy = ssl.MLP((16, 5, 1), "tanh", rng=0, dtype="float64", xp=xp)
+        conditional = sampling.conditional_score(net)
+        return (
+            *sampling.noise_conditional([2, 1])(x, np.random.default_rng(0)),
+            sampling.langevin(lambda x: -x, x, 0.5, 4, rng=0, path=True).path,
+            sampling.mala(density, x, 0.5, 4, rng=0, path=True).path,
+            sampling.annealed(conditional, x, [2, 1], 0.1, 3, rng=0, path=True).path,
+            *sampling.network_density(energy)(x),
+            sampling.denoiser_score(lambda x: 0.5 * x, 0.3)(x),
+        )
+
+    twice(run)
