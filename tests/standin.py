@@ -14,13 +14,13 @@ import numpy as np
 
 FUNCTIONS = """
 abs absolute add all allclose amax amin any append arange argmax argmin argpartition argsort around array_equal
-bincount broadcast_to ceil clip concatenate convolve copysign correlate cos cosh count_nonzero cov cumsum diag diagonal diff
-divide dot einsum empty empty_like equal exp expand_dims expm1 eye flip floor full full_like greater greater_equal
-hstack hypot identity inner isfinite isinf isnan kron less less_equal linspace log log1p log2 logaddexp logical_and
-logical_not logical_or matmul max maximum mean median meshgrid min minimum moveaxis multiply negative nonzero
-not_equal ones ones_like outer pad percentile power prod ravel repeat reshape roll round searchsorted sign sin sinh
-sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tan tanh tensordot tile trace
-transpose tril triu unique var vdot vstack where zeros zeros_like
+bincount broadcast_to ceil clip concatenate convolve copysign correlate cos cosh count_nonzero cov cumsum diag
+diagonal diff divide dot einsum empty empty_like equal exp expand_dims expm1 eye flip floor full full_like greater
+greater_equal hstack hypot identity inner isfinite isinf isnan kron less less_equal linspace log log1p log2
+logaddexp logical_and logical_not logical_or matmul max maximum mean median meshgrid min minimum moveaxis multiply
+negative nonzero not_equal ones ones_like outer pad percentile power prod ravel repeat reshape roll round
+searchsorted sign sin sinh sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tan tanh
+tensordot tile trace transpose tril triu unique var vdot vstack where zeros zeros_like
 """.split()
 LINALG = "norm svd eigh eigvalsh qr solve cholesky inv pinv det slogdet lstsq".split()
 METHODS = """
