@@ -9,7 +9,7 @@
     sigma       standard deviation of noise added to the data                 number
     p_sigma     density of data + sigma z, smoother than p
     r(x)        output of a denoising autoencoder                             (N, n)
-    Y           output of a network that is told x and sigma                  (N, n)
+    Y           output of a network that is told x~ and sigma                 (N, n)
 
 The diffusion dx = (1/2) grad log p dt + dw leaves p as it is: its Fokker-Planck equation for the density q of x,
 dq/dt = -(1/2) div(q grad log p) + (1/2) div grad q, is zero at q = p, since p grad log p = grad p. In steps of time e
@@ -36,22 +36,28 @@ Ermon 2019, algorithm 1) run [sampling.1] on p_sigma for a falling ladder sigma_
 which keep the ratio of signal to noise, of (e_i/2) s to sqrt(e_i) z, about the same, since s is of order 1 / sigma_i.
 
 Three places to get a score from. A denoising autoencoder, at its optimum r(x) = E(clean | noisy = x) (Miyasawa 1961;
-Vincent 2011; Alain & Bengio 2014):
+Vincent 2011):
 
     [sampling.6]   s(x) = (r(x) - x) / sigma^2 = grad log p_sigma(x)
 
 One network for all sigma. Given x, the density of x~ = x + sigma z has the score -z / sigma; matching it in the mean
-square at every level, weighted by sigma^2 so that all levels count alike (Song & Ermon 2019, equations 5 and 6), is
+square at every level (Song & Ermon 2019, equations 5 and 6), with weights lambda(sigma), is
 
-    [sampling.7]   J = E sigma^2 ||s(x~, sigma) + z / sigma||^2 = E ||Y - (-z)||^2,    Y = sigma s(x~, sigma)
+    [sampling.7]   J = E lambda(sigma) ||s(x~, sigma) + z / sigma||^2
 
-so the pretext task is to predict the noise, with its sign turned. The network is told ln sigma as one more input, and
-x~ / sqrt(1 + sigma^2), of about unit variance at every level if x is so (Karras et al. 2022, section 5).
+Data of unit variance would have s near -x~ / (1 + sigma^2); Y corrects that. With c = 1 / sqrt(1 + sigma^2),
+
+    [sampling.8]   s(x~, sigma) = -c^2 x~ + (c / sigma) Y(c x~, ln sigma)
+
+turns [sampling.7] into E (lambda c^2 / sigma^2) ||Y - c (sigma x - z)||^2. Input c (x + sigma z) and target
+c (sigma x - z) are x and z turned by an angle, both of about unit variance at every level, and with
+lambda = sigma^2 / c^2 the loss is the plain squared error (Salimans & Ho 2022, appendix D; Karras et al. 2022, section
+5). This is Song & Ermon's lambda = sigma^2 for small sigma; for large sigma, where the modes are weighed, it is more.
 
 The output f of a network that says log p(x) + const (an energy, with its sign turned; log p_d - log p_n of
 noise-contrastive estimation, to which log p_n is added): the gradient with respect to its input ([mlp.4] with delta 1),
 
-    [sampling.8]   s(x) = df/dx
+    [sampling.9]   s(x) = df/dx
 
 Sources: Roberts & Tweedie, Bernoulli 2 (1996), 341-363; Song & Ermon, NeurIPS (2019), arXiv 1907.05600; Karras et al.,
 NeurIPS (2022), arXiv 2206.00364.
@@ -118,14 +124,8 @@ def mala(density, x, step, steps, *, rng=None, path=False):
     density : callable
         x of shape (N, n) -> (log p up to a constant, shape (N,), and its gradient, shape (N, n)). Where log p is
         -infinity no chain goes.
-    x : array_like, shape (N, n)
-        Where the chains start. Not modified.
-    step : float
-        e > 0. An acceptance near 0.57 mixes best in high dimension (Roberts & Rosenthal 1998).
-    steps : int
-    rng : int, numpy.random.Generator or None
-    path : bool
-        Whether to keep all states.
+    x, step, steps, rng, path
+        As in `langevin`. An acceptance near 0.57 mixes best in high dimension (Roberts & Rosenthal 1998).
 
     Returns
     -------
@@ -164,17 +164,10 @@ def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
     ----------
     score : callable
         (x of shape (N, n), sigma) -> grad log p_sigma, shape (N, n).
-    x : array_like, shape (N, n)
-        Where the chains start, such as noise of standard deviation sigma_1. Not modified.
     sigmas : sequence of float
         sigma_1 > ... > sigma_L > 0.
-    step : float
-        e > 0, the step at the last level.
-    steps : int
-        At each level.
-    rng : int, numpy.random.Generator or None
-    path : bool
-        Whether to keep all states, L * steps + 1 of them.
+    x, step, steps, rng, path
+        As in `langevin`; e is the step at the last level, and there are `steps` steps at each level.
 
     Returns
     -------
@@ -197,26 +190,13 @@ def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
 
 
 def denoiser_score(r, sigma):
-    """The score that a denoising autoencoder has learned [sampling.6].
-
-    Parameters
-    ----------
-    r : callable
-        The trained network, x -> r(x).
-    sigma : float
-        Standard deviation of the noise that it was trained to remove.
-
-    Returns
-    -------
-    callable
-        x -> grad log p_sigma.
-    """
+    """The score x -> grad log p_sigma(x) of a denoising autoencoder r, trained to remove noise sigma [sampling.6]."""
     sigma = number(sigma, "sigma", low=0, open_low=True)
     return lambda x: (r(x) - x) / sigma**2  # [sampling.6]
 
 
 def noise_conditional(sigmas):
-    """Pretext task: predict the noise, told its level [sampling.7]; for the loss `squared_error`.
+    """Pretext task: denoise, told the level of the noise [sampling.7], [sampling.8]; for the loss `squared_error`.
 
     The network has n + 1 inputs and n outputs. The task stands here and not among the autoencoders, because
     `conditional_score` must undo what it does to input and target.
@@ -237,34 +217,25 @@ def noise_conditional(sigmas):
         xp = namespace(x)
         sigma = xp.asarray(rng.choice(sigmas, size=(len(x), 1)), dtype=x.dtype)
         z = normal(rng, x.shape, x)
-        return _told(x + sigma * z, sigma), -z  # [sampling.7]
+        return _told(x + sigma * z, sigma), (sigma * x - z) / xp.sqrt(1 + sigma**2)  # [sampling.8]
 
     return task
 
 
 def conditional_score(net):
-    """The score at any noise level, of a network trained on `noise_conditional` [sampling.7].
-
-    Parameters
-    ----------
-    net : callable
-        (x~, sigma) as `noise_conditional` presents them, shape (N, n + 1) -> Y, shape (N, n).
-
-    Returns
-    -------
-    callable
-        (x, sigma) -> grad log p_sigma.
-    """
+    """The score (x, sigma) -> grad log p_sigma(x) of a network trained on `noise_conditional` [sampling.8]."""
 
     def score(x, sigma):
-        sigma = number(sigma, "sigma", low=0, open_low=True)
-        return net(_told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))) / sigma  # [sampling.7]
+        c = 1 / (1 + sigma**2) ** 0.5
+        return -(c**2) * x + (c / sigma) * net(
+            _told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))
+        )  # [sampling.8]
 
     return score
 
 
 def network_density(net):
-    """A network's output as log p up to a constant, and its score [sampling.8].
+    """A network's output as log p up to a constant, and its score [sampling.9].
 
     Parameters
     ----------
@@ -281,14 +252,14 @@ def network_density(net):
 
     def density(x):
         H = net.forward(x)
-        _, s = net.backward(H, namespace(x).ones_like(H[-1]), input_gradient=True)  # [sampling.8]
+        _, s = net.backward(H, namespace(x).ones_like(H[-1]), input_gradient=True)  # [sampling.9]
         return H[-1][:, 0], s
 
     return density
 
 
 def _told(x, sigma):
-    """What a noise-conditional network sees of x~ and its level, (N, n + 1)."""
+    """What a noise-conditional network sees of x~ and its level, (N, n + 1) [sampling.8]."""
     xp = namespace(x)
     return xp.concatenate([x / xp.sqrt(1 + sigma**2), xp.log(sigma)], axis=1)
 
