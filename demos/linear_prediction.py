@@ -81,8 +81,8 @@ fits = {"least squares": least_squares(x, p), "Yule-Walker": yule_walker(x, p)}
 b = {name: np.r_[fit.intercept, fit.a] for name, fit in fits.items()}
 b["least squares, lagged matrix"] = np.linalg.lstsq(lagged(x, p), x[p:])[0]
 residual = {name: np.sqrt(((x[p:] - lagged(x, p) @ c) ** 2).mean()) for name, c in b.items()}
-padded = np.r_[np.zeros(p), x - x.mean(), np.zeros(p)]
-errors = {name: abs(padded[p:] - lagged(padded, p)[:, 1:] @ b[name][1:]) for name in fits}
+padded = np.pad(x, p, constant_values=x.mean())  # zero, once the mean is subtracted
+errors = {name: abs(padded[p:] - lagged(padded, p) @ b[name]) for name in fits}
 demo.table(
     "What is left over, root mean square",
     ["", "within the series", "with the zeros at its ends", "largest root |z|"],

@@ -82,7 +82,7 @@ def split(seed, share=1.0):
 words, text, _, test = split(0)
 demo.say(
     f"{len(paragraphs)} paragraphs, {sum(map(len, paragraphs)):,} tokens; {len(text):,} to train on. Vocabulary: "
-    f"{len(words.words)} words; {100 * (test == 0).mean():.0f}% of the held-out text is the unknown-word token."
+    f"{len(words.words)} words; {100 * (test == 0).mean():.0f}% of the held-out text is unknown words."
 )
 
 
@@ -145,14 +145,14 @@ def network(text, validation, V, seed):
     return net
 
 
-def half_and_half(first, second):
-    """The mean of two models' probabilities, as log-probabilities."""
+def half_and_half(net, trigram):
+    """The mean of the two models' probabilities, as log-probabilities."""
 
-    def log_P(Y):
-        Y = Y.astype(float)
-        return Y - np.logaddexp.reduce(Y, axis=1, keepdims=True)
+    def model(contexts):
+        Y = net(contexts).astype(float)
+        return np.logaddexp(Y - np.logaddexp.reduce(Y, axis=1, keepdims=True), trigram(contexts)) - np.log(2)
 
-    return lambda contexts: np.logaddexp(log_P(first(contexts)), log_P(second(contexts))) - np.log(2)
+    return model
 
 
 # %% [markdown]
@@ -162,57 +162,66 @@ def half_and_half(first, second):
 # comparison depends on the amount of it.
 
 # %%
-measured, models = {share: [] for share in SHARES}, {}
-for share in SHARES:
+measured, models = np.empty((len(SHARES), len(SEEDS), 5)), {}
+for i, share in enumerate(SHARES):
     for seed in SEEDS:
         words, text, validation, test = split(seed, share)
         V, held_out = len(words.words), windows(test, CONTEXT + 1)
         grams = {name: kneser_ney(text, n, V) for n, name in enumerate(("unigram", "bigram", "trigram"), 1)}
         net = network(text, validation, V, seed)
         rivals = grams | {"network": net, "network + trigram": half_and_half(net, grams["trigram"])}
-        measured[share].append([perplexity(model, held_out) for model in rivals.values()])
-        models.setdefault(seed, {})[share] = (words, net, grams["trigram"], len(text))
+        measured[i, seed] = [perplexity(model, held_out) for model in rivals.values()]
+        models[seed] = words, net, grams["trigram"], text  # in the end, those of all the text
         sums = np.exp(grams["trigram"](held_out[:50, :-1])).sum(axis=1)
         assert abs(sums - 1).max() < 1e-9, "the smoothed probabilities do not sum to one"
 
-sizes = [models[0][share][3] for share in SHARES]
-names = list(rivals)
+sizes, names = [int(share * len(split(0)[1])) for share in SHARES], list(rivals)
+ratio, mixed = measured[:, :, 3] / measured[:, :, 2], measured[-1, :, 4] / measured[-1, :, 2]
 demo.table(
     f"Perplexity of held-out text, {len(SEEDS)} seeds, mean ± half-width of the 95% interval",
     ["training tokens", *names, "network / trigram"],
-    [
-        [f"{size:,}", *(pm(column, 1) for column in np.transpose(m)), pm([row[3] / row[2] for row in m], 2)]
-        for size, m in zip(sizes, measured.values(), strict=True)
-    ],
+    [[f"{n:,}", *(pm(v, 1) for v in m.T), pm(r, 2)] for n, m, r in zip(sizes, measured, ratio, strict=True)],
     "A model that knows nothing has the size of the vocabulary.",
 )
-full = np.array(measured[1.0])
-gap, mixed = full[:, 3] / full[:, 2], full[:, 4] / full[:, 2]
-shift = np.array([row[3] / row[2] for row in measured[SHARES[0]]]) - gap
+gap, shift = ratio[-1], ratio[0] - ratio[-1]
+trend = "more text favours the network" if interval(shift)[0] > interval(shift)[1] else "no clear trend"
 demo.say(
     f"The network's perplexity is {abs(100 * (gap.mean() - 1)):.0f}% {'above' if gap.mean() > 1 else 'below'} the "
     f"smoothed trigram's (ratio {pm(gap, 2)}). From {sizes[0]:,} to {sizes[-1]:,} tokens the ratio falls by "
-    f"{pm(shift, 2)}: "
-    + (
-        "more text favours the network. "
-        if interval(shift)[0] > interval(shift)[1]
-        else "no clear trend over this range. "
-    )
-    + "Bengio et al. trained on 0.8 and 14 million words, and there the network won. "
+    f"{pm(shift, 2)}: {trend}. (Bengio et al. trained on 0.8 and 14 million words, and there the network won.) "
     f"The mean of network and trigram has {pm(mixed, 2)} times the trigram's perplexity: "
     + ("they know different things." if sum(interval(mixed)) < 1 else "no clear gain over the counts alone.")
 )
 
+
+def familiar_or_not(seed):
+    """Share of held-out words that followed the same two words in training; perplexity of these, and of the others."""
+    words, net, trigram, text = models[seed]
+    held_out, places = windows(split(seed)[3], CONTEXT + 1), len(words.words) ** np.arange(3)
+    familiar = np.isin(held_out[:, -3:] @ places, windows(text, 3) @ places)
+    parts = held_out[familiar], held_out[~familiar]
+    return familiar.mean(), *(perplexity(model, part) for part in parts for model in (trigram, net))
+
+
+share, *four = np.transpose([familiar_or_not(seed) for seed in SEEDS])
+groups = zip(("familiar", "new"), (share, 1 - share), four[::2], four[1::2], strict=True)
+demo.table(
+    "Why: perplexity of held-out words that followed the same two words in training (familiar), and of the others",
+    ["", "share of words", "trigram", "network"],
+    [[which, pm(part, 2), pm(counts, 1), pm(neural, 1)] for which, part, counts, neural in groups],
+    "A reference manual repeats itself word for word: there counting is hard to beat.",
+)
+
 # %%
 fig, ax = plt.subplots(figsize=(7, 4))
-for i, (name, style) in enumerate(zip(names, ("k:", "k--", "k-", "C3-", "C0-"), strict=True)):
-    values = np.array([[row[i] for row in m] for m in measured.values()])
-    ax.errorbar(sizes, values.mean(axis=1), yerr=[interval(v)[1] for v in values], fmt=style, capsize=3, label=name)
+for name, m, style in zip(names, measured.T, ("k:", "k--", "k-", "C3-", "C0-"), strict=True):
+    mean, half_width = interval(m)
+    ax.errorbar(sizes, mean, yerr=half_width, fmt=style, capsize=3, label=name)
 ax.set(xscale="log", yscale="log", xlabel="training tokens", ylabel="perplexity of held-out text")
 ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
-ax.set_xticks([], minor=True)
-ax.set_yticks([40, 60, 80, 100, 150, 200], ["40", "60", "80", "100", "150", "200"])
-ax.set_yticks([], minor=True)
+ticks = [40, 60, 80, 100, 150, 200]
+ax.set_yticks(ticks, ticks)
+ax.minorticks_off()
 ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 demo.figure(fig, "perplexity", "Perplexity against the amount of training text (lower is better; bars: 95% intervals).")
 
@@ -230,14 +239,14 @@ def similarities(net, chosen):
     return E @ E.T
 
 
-words, net, trigram, _ = models[0][1.0]
+words, net, trigram, text = models[0]
 frequent = np.arange(1, min(400, len(words.words)))
 near = similarities(net, frequent)
 asked = ["list", "method", "class", "must", "first", "when", "defined", "is", "<code>"]
 rows = []
 for word in (w for w in asked if 1 <= words.numbers.get(w, 0) < len(frequent)):
     order = np.argsort(-near[words.numbers[word] - 1])[1:7]
-    rows.append([word, ", ".join(words.words[frequent[i]] for i in order)])
+    rows.append([word, ", ".join(words.decode(frequent[order]))])
 demo.table("Nearest neighbours in the learned embedding (400 most frequent words)", ["word", "nearest first"], rows)
 
 
@@ -250,25 +259,22 @@ def plural_rank(net, words):
 
 
 ranks, chance = [], []
-for seed in SEEDS:
-    words_, net_ = models[seed][1.0][:2]
-    ranks.append(plural_rank(net_, words_))
-    chance.append(plural_rank(WordMLP(len(words_.words), CONTEXT, DIMENSION, (HIDDEN,), rng=seed), words_))
+for seed, (known, trained, *_) in models.items():
+    ranks.append(plural_rank(trained, known))
+    chance.append(plural_rank(WordMLP(len(known.words), CONTEXT, DIMENSION, (HIDDEN,), rng=seed), known))
 demo.say(
     "The network sees numbers, not letters. Ask for the neighbours of a word in order: its plural (word + s) comes "
     f"after a share of {pm(ranks, 2)} of the vocabulary (median); before training after {pm(chance, 2)}."
 )
 
 # %%
-shown = np.arange(1, 111)
 E = net.embedding[frequent] - net.embedding[frequent].mean(axis=0)
-xy = (E @ np.linalg.svd(E, full_matrices=False)[2][:2].T)[shown - 1]
+xy = (E @ np.linalg.svd(E, full_matrices=False)[2][:2].T)[:110]
 fig, ax = plt.subplots(figsize=(11, 7.5))
 ax.scatter(*xy.T, s=4, color="C3")
-for v, (a, b) in zip(shown, xy, strict=True):
-    ax.annotate(words.words[v], (a, b), fontsize=8, xytext=(2, 1), textcoords="offset points")
-ax.set_xlabel("first principal component of the embedding")
-ax.set_ylabel("second")
+for word, place in zip(words.decode(frequent), xy, strict=False):
+    ax.annotate(word, place, fontsize=8, xytext=(2, 1), textcoords="offset points")
+ax.set(xlabel="first principal component of the embedding", ylabel="second")
 demo.figure(fig, "words", "The most frequent words in the plane of greatest variance of their embedding.")
 
 
@@ -290,8 +296,7 @@ def paragraphs_by(model, temperature, number=3, length=28):
     return " | ".join(re.sub(r" ([.,;:)?!])", r"\1", line).replace("( ", "(") for line in lines)
 
 
-contexts = windows(split(0)[1], CONTEXT)
-starts = contexts[contexts[:, -1] == words.numbers[END]]  # where a paragraph begins
+starts = windows(text, CONTEXT)[text[CONTEXT - 1 :] == words.numbers[END]]  # where a paragraph begins
 for name, model, temperature in (("Network", net, 0.5), ("Network", net, 1.0), ("Trigram", trigram, 1.0)):
     demo.say(f"{name}, temperature {temperature}: {paragraphs_by(model, temperature)}")
 demo.finish()

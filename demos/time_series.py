@@ -244,9 +244,7 @@ for row, (name, (first_year, unit)) in zip(axes, shown.items(), strict=True):
     row[0].set_ylabel(unit)
 fig.supxlabel("year", fontsize=10)
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-demo.figure(
-    fig, "fans", f"Forecasts up to {steps} years from the end of the past (grey line). Blue by theory, red generated."
-)
+demo.figure(fig, "fans", f"Forecasts of {steps} years from the end of the past (grey). Blue by theory, red generated.")
 
 
 # %% [markdown]
@@ -259,19 +257,17 @@ demo.figure(
 result = results["Sunspots, yearly, root"]
 net, p, y = result["nets"][0], result["p"], result["y"].astype(np.float32)
 past = windows(y, p)
+rise = past[:, -1] - past[:, -3]
 H = net.features(past)
-effect = H.std(axis=0) * abs(net.weights[1][:, 0])
-units = np.argsort(-effect)[:5]
+units = np.argsort(-H.std(axis=0) * abs(net.weights[1][:, 0]))[:5]  # of greatest effect
 fig, axes = plt.subplots(2, len(units), figsize=(13, 5), sharey="row")
 for (top, bottom), unit in zip(axes.T, units, strict=True):
     sign = np.sign(net.weights[1][unit, 0])
     top.bar(np.arange(p, 0, -1), sign * net.weights[0][:, unit], color="C3")
-    top.axhline(0, color="k", lw=0.8)
     top.set_xlabel("years ago")
     top.invert_xaxis()
     top.set_xticks(range(1, p + 1, 2))
     top.set_title(f"unit {unit}", fontsize=10)
-    rise = past[:, -1] - past[:, -3]
     dots = bottom.scatter(past[:, -1], rise, c=sign * H[:, unit], s=9, cmap="RdBu_r", vmin=-1, vmax=1)
     bottom.set_xlabel("level last year")
 axes[0, 0].set_ylabel("weight")
@@ -288,7 +284,7 @@ demo.figure(
 def explained_by_phase(net):
     """Share of the hidden units' variance that is linear in level and rise, weighted by their effect."""
     H = net.features(past)
-    phase = np.column_stack([np.ones(len(past)), past[:, -1], past[:, -1] - past[:, -3]])
+    phase = np.column_stack([np.ones(len(past)), past[:, -1], rise])
     share = 1 - (H - phase @ np.linalg.lstsq(phase, H)[0]).var(axis=0) / H.var(axis=0)
     return np.average(share, weights=H.std(axis=0) * abs(net.weights[1][:, 0]))
 
