@@ -151,10 +151,10 @@ def mala(density, x, step, steps, *, rng=None, path=False):
         x = xp.where(accept[:, None], x_new, x)
         s = xp.where(accept[:, None], s_new, s)
         log_p = xp.where(accept, log_p_new, log_p)
-        accepted += float(accept.mean()) / steps
+        accepted += float(accept.mean())
         if path:
             states.append(x)
-    return Chains(x, xp.stack(states) if path else None, accepted)
+    return Chains(x, xp.stack(states) if path else None, accepted / steps)
 
 
 def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
@@ -226,10 +226,10 @@ def conditional_score(net):
     """The score (x, sigma) -> grad log p_sigma(x) of a network trained on `noise_conditional` [sampling.8]."""
 
     def score(x, sigma):
+        sigma = number(sigma, "sigma", low=0, open_low=True)
         c = 1 / (1 + sigma**2) ** 0.5
-        return -(c**2) * x + (c / sigma) * net(
-            _told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))
-        )  # [sampling.8]
+        told = _told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))
+        return -(c**2) * x + (c / sigma) * net(told)  # [sampling.8]
 
     return score
 
