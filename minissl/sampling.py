@@ -288,8 +288,7 @@ def _evaluate(density, x, t):
 
 
 def _start(x, step, steps, rng):
-    x = array(x, "x", ndim=2).copy()
-    return x, number(step, "step", low=0, open_low=True), count(steps, "steps"), generator(rng)
+    return array(x, "x", ndim=2), number(step, "step", low=0, open_low=True), count(steps, "steps"), generator(rng)
 
 
 def _like(a, x, shape, name):
