@@ -125,7 +125,7 @@ def tiles(ax, images, columns, title="", limits=None):
     h, w = images.shape[1:3]
     rows = -(-len(images) // columns)
     low, high = limits if limits is not None else (images.min(), images.max())
-    page = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, *images.shape[3:]), high)
+    page = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, *images.shape[3:]), float(high))
     for i, image in enumerate(images):
         r, c = divmod(i, columns)
         page[r * (h + 1) : r * (h + 1) + h, c * (w + 1) : c * (w + 1) + w] = image
