@@ -31,10 +31,10 @@ SEEDS = range(2 if demo.quick else 3)
 
 def fit(net, x, task, loss, epochs, rng, label):
     """Adam with a step size that falls linearly to zero."""
-    optimizer = ssl.Adam(1e-3)
+    optimizer = ssl.Adam(2e-3)
     losses = ssl.train(net, x, task, loss, epochs=epochs, optimizer=optimizer, rng=rng)
     for epoch, _ in enumerate(progress(losses, epochs, label), start=1):
-        optimizer.step_size = 1e-3 * (1 - epoch / (epochs + 1))
+        optimizer.step_size = 2e-3 * (1 - epoch / (epochs + 1))
     return net
 
 
@@ -107,7 +107,7 @@ demo.table(
 # noise-conditional denoiser, which has only scores, under annealed dynamics.
 
 # %%
-EPOCHS_2D = 2 if demo.quick else 40
+EPOCHS_2D = 1 if demo.quick else 40
 NU = 2
 LEVELS_2D = np.geomspace(2, 0.03, 8)
 
@@ -136,7 +136,7 @@ def learned_density(net, noise):
 def generate_in_the_plane(draw, seed):
     """Data, the learned density, and samples by each route."""
     rng = np.random.default_rng(seed)
-    x = draw(8000, rng)
+    x = draw(1000 if demo.quick else 8000, rng)
     shift, scale = x.mean(axis=0), x.std()
     x, held_out, fresh = (((a - shift) / scale).astype(np.float32) for a in (x, draw(1000, rng), draw(1000, rng)))
     noise = gaussian_like(x)
@@ -216,7 +216,7 @@ demo.table(
 # that real digits have; otherwise rounding alone would tell them apart.
 
 # %%
-EPOCHS = 5 if demo.quick else 800
+EPOCHS = 5 if demo.quick else 900
 IMAGES = 100 if demo.quick else 600  # that each generator makes
 LEVELS = np.geomspace(5, 0.1, 10)
 STEPS = 5 if demo.quick else 100
@@ -321,19 +321,25 @@ demo.table(
 # %%
 ours, held = (results[name].mean(axis=0) for name in ("annealed Langevin", "held-out images"))
 verdicts = []
-for name in [name for name in results if "ussian" in name]:
-    gaps = results[name][:, 1:3] - results["annealed Langevin"][:, 1:3]
+for name in ("Gaussian, the data's covariance", "mixture of 10 Gaussians", "mixture of 30 Gaussians"):
     words = []
+    gaps = results["annealed Langevin"][:, 1:3] - results[name][:, 1:3]
     for gap, half, measure in zip(*interval(gaps), ("MMD² x 1000", "accuracy of telling apart"), strict=True):
-        word = "better" if gap > half else "worse" if gap < -half else "not clearly different"
-        words.append(f"{word} in {measure} ({-gap:+.3g} ± {half:.2g})")
-    verdicts.append(f"beside the {name.replace('Gaussian, the', 'Gaussian of the')}, {', '.join(words)}")
+        word = "better" if gap < -half else "worse" if gap > half else "not clearly different"
+        words.append(f"{word} in {measure} ({gap:+.2g} ± {half:.2g})")
+    verdicts.append(f"Beside the {name}: {', '.join(words)}.")
 demo.say(
-    f"The classifier is confident about {ours[0]:.0%} of the images from noise ({held[0]:.0%} of held-out ones), and "
-    f"sees {int((ours[4:] > 0).sum())} of 10 classes, the rarest {ours[4:].min():.1%}. Compared seed by seed, they are "
-    f"{'; '.join(verdicts)}. Their distance to the nearest training image is {ours[3]:.2f}, that of held-out images "
-    f"{held[3]:.2f}: {'closer than new images should be' if ours[3] < 0.9 * held[3] else 'nothing is copied'}. "
-    f"Still, {ours[2]:.0%} of images are told apart from real ones: a density of 64 variables from 1,197 images, by a "
-    "network of three layers without convolutions, is a start."
+    f"From pure noise: the classifier is confident about {ours[0]:.0%} of the images ({held[0]:.0%} of held-out ones) and "
+    f"sees {int((ours[4:] > 0).sum())} of 10 classes, the rarest in {ours[4:].min():.1%} of images. They are told apart "
+    f"from real ones with accuracy {ours[2]:.2f}. Compared seed by seed, smaller being better: {' '.join(verdicts)}"
 )
+demo.say(
+    f"The nearest training image is {ours[3]:.2f} away, {held[3]:.2f} for held-out images: "
+    + ("closer than new images should be." if ours[3] < 0.95 * held[3] else "no sign of copying.")
+)
+if any("worse" in verdict for verdict in verdicts):
+    demo.say(
+        "A likely reason why a simpler generator wins: 64 pixels and clusters of similar digits suit a mixture of "
+        "Gaussians, and 1,197 images are few for a network that knows nothing of images."
+    )
 demo.finish()
