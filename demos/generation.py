@@ -86,7 +86,7 @@ for seed in range(5):
     for name, x in zip(toy, (start, plain, cooled), strict=True):
         toy[name].append(upper(x))
 
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), sharex=True, sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(9, 4), sharex=True, sharey=True)
 for ax, (name, shares), x in zip(axes, toy.items(), (start, plain, cooled), strict=True):
     ax.plot(*x.T, ".", ms=2, color="C0")
     ax.set(title=f"{name}\n{np.mean(shares):.2f} in the upper mode", xlim=(-9, 9), ylim=(-9, 9), aspect="equal")
@@ -341,7 +341,7 @@ demo.say(
 )
 if any("worse" in verdict for verdict in verdicts):
     demo.say(
-        "A likely reason why a simpler generator wins: 64 pixels and clusters of similar digits suit a mixture of "
+        "A possible reason why a simpler generator wins somewhere: 64 pixels and clusters of similar digits suit a mixture of "
         "Gaussians, and 1,197 images are few for a network that knows nothing of images."
     )
 demo.finish()

@@ -125,11 +125,7 @@ def mala(density, x, step, steps, *, rng=None, path=False):
         x of shape (N, n) -> (log p up to a constant, shape (N,), and its gradient, shape (N, n)). Where log p is
         -infinity no chain goes.
     x, step, steps, rng, path
-        As in `langevin`. An acceptance near 0.57 mixes best in high dimension (Roberts & Rosenthal 1998).
-
-    Returns
-    -------
-    Chains
+        As in `langevin`, and the same is returned. An acceptance near 0.57 mixes best in high dimension.
 
     Raises
     ------
