@@ -341,7 +341,7 @@ demo.say(
 )
 if any("worse" in verdict for verdict in verdicts):
     demo.say(
-        "A possible reason why a simpler generator wins somewhere: 64 pixels and clusters of similar digits suit a mixture of "
+        "A possible reason why a simpler one wins: 64 pixels and clusters of similar digits suit a mixture of "
         "Gaussians, and 1,197 images are few for a network that knows nothing of images."
     )
 demo.finish()
