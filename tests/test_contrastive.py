@@ -217,12 +217,10 @@ def test_the_mean_logit_is_the_mutual_information():
 
 def test_training_separates_and_is_repeatable():
     x = np.random.default_rng(0).laplace(size=(300, 2)).astype("float32")
-    thetas = []
+    task, thetas = against_noise(gaussian_like(x), 2, balanced=True), []
     for _ in range(2):
         net = ssl.MLP((2, 8, 1), rng=1)
-        losses = list(
-            ssl.train(net, x, against_noise(gaussian_like(x), 2, balanced=True), ssl.logistic, epochs=3, rng=2)
-        )
+        losses = list(ssl.train(net, x, task, ssl.logistic, epochs=3, rng=2))
         thetas.append(net.theta.copy())
         assert losses[-1] < losses[0]
     assert thetas[0].tobytes() == thetas[1].tobytes()
