@@ -28,8 +28,9 @@ centred copy is made; N may be as large as memory holds.
 
 K is added up over blocks of columns, each centred exactly, as above. Error about eps.
 
-**Block Lanczos**, for min(N, n) >= 1000 and m at most a 25th of it. The space spanned by Q_1, C Q_1, C^2 Q_1, ... holds
-the leading eigenvectors to a rapidly growing accuracy (Golub & Underwood 1977). Each block is made orthogonal to all before:
+**Block Lanczos**, for min(N, n) >= 1000 and m at most a 25th of it. The space spanned by Q_1, C Q_1, C^2 Q_1, ...
+holds the leading eigenvectors to a rapidly growing accuracy (Golub & Underwood 1977). Each block is made orthogonal to
+all before it:
 
     [routes.3]   C Q_j = (Q_1, ..., Q_j) H_j + Q_{j+1} R_j
 
@@ -38,7 +39,7 @@ is the approximation and theta its variance; the residual is known without a fur
 
     [routes.4]   ||C v - theta v|| = ||R_j u_last||,     u_last the last b entries of u
 
-It stops where that is at most 1e-10 lambda_1 (float32: 1e-6 lambda_1) for all of the first m: that is its error. On
+It stops where that is at most 1e-12 lambda_1 (float32: 1e-7 lambda_1) for all of the first m: that is its error. On
 spectra so flat that the space outgrows a quarter of C, one of the exact routes above takes over.
 """
 
@@ -46,7 +47,7 @@ import numpy as np
 
 from minissl.backend import namespace, normal
 
-BLOCK = 2**21  # numbers at a time
+BLOCK = 2**23  # numbers at a time
 
 
 def leading_axes(x, m):
@@ -88,11 +89,12 @@ def from_covariance(x, m):
     c = x[:: max(1, N // 1000)].mean(axis=0, dtype=np.float64).astype(x.dtype)
     rows = max(1, BLOCK // n)
     y, ones = xp.empty((min(rows, N), n), dtype=x.dtype), xp.ones(min(rows, N), dtype=x.dtype)
+    P = xp.empty((n, n), dtype=x.dtype)
     C, d = xp.zeros((n, n)), xp.zeros(n)
     for start in range(0, N, rows):
         k = min(rows, N - start)
         xp.subtract(x[start : start + k], c, out=y[:k])
-        C += y[:k].T @ y[:k]
+        C += xp.matmul(y[:k].T, y[:k], out=P)
         d += ones[:k] @ y[:k]
     d /= N
     C = C / N - d[:, None] * d  # [routes.1]
@@ -122,15 +124,20 @@ def from_gram(x, m):
 
 def from_lanczos(x, m):
     """Block Lanczos on a centred copy of the data, or None where the spectrum is too flat for it."""
+    xp = namespace(x)
     y, mean = _centred(x, x.dtype)
-    found = block_lanczos(lambda Q: y.T @ (y @ Q) / len(y), y.shape[1], m, y)
-    return None if found is None else (*found, mean)
+    tall = y if len(y) >= y.shape[1] else y.T  # the smaller of C and K, which share their eigenvalues
+    found = block_lanczos(lambda Q: ((tall @ Q).T @ tall).T / len(y), tall.shape[1], m, y)
+    if found is None:
+        return None
+    V, variances = found
+    return V if tall is y else xp.linalg.qr((V @ y).T)[0].T, variances, mean  # [routes.2]
 
 
 def block_lanczos(product, n, m, like):
     """The first m eigenvectors, as rows, and eigenvalues of a matrix known by its product with (n, b) [routes.3]."""
-    xp, b = namespace(like), m + 8
-    tolerance = 1e-10 if like.dtype == np.float64 else 1e-6
+    xp, b = namespace(like), m + 12
+    tolerance = 1e-12 if like.dtype == np.float64 else 1e-7
     Q = basis = xp.linalg.qr(normal(np.random.default_rng(0), (n, b), like))[0]
     T = xp.zeros((0, 0), dtype=like.dtype)
     while True:
@@ -150,8 +157,10 @@ def block_lanczos(product, n, m, like):
 
 def _centred(x, dtype=np.float64):
     """x less its mean, in the dtype, and the mean in float64."""
-    mean = x.mean(axis=0, dtype=np.float64)
-    y = (x - mean.astype(dtype)).astype(dtype)
-    rest = y.mean(axis=0, dtype=np.float64)  # the mean is rounded, and with a large offset it shows
-    y -= rest.astype(dtype)
-    return y, mean.astype(dtype) + rest
+    y = x.astype(dtype)
+    ones = namespace(x).full(len(x), 1 / len(x), dtype=dtype)
+    mean = ones @ y
+    y -= mean
+    rest = ones @ y  # the mean is rounded, and with a large offset it shows
+    y -= rest
+    return y, mean.astype(np.float64) + rest
