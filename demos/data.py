@@ -1,7 +1,8 @@
 """Real data that the demo packages ship in their wheels; nothing is fetched.
 
-Photographs: astronaut (NASA, public domain), chelsea (Stefan van der Walt, CC0), coffee (Rachel Michetti, CC0), rocket
-(SpaceX, CC0), from scikit-image; china and flower (CC BY 2.0, by Tim Wilson and dany13), from scikit-learn.
+Photographs from scikit-image: astronaut (Eileen Collins, by NASA, public domain), chelsea (Stefan van der Walt, CC0),
+coffee (Rachel Michetti, CC0), rocket (SpaceX, public domain). From scikit-learn, both CC BY 2.0: china (danielbuechele,
+flickr.com/photos/danielbuechele), flower (its README names danielbuechele but links to flickr.com/photos/vultilion).
 Digits: 1,797 handwritten digits of 8 x 8 pixels (Alpaydin & Kaynak 1998, UCI repository, CC BY 4.0), from scikit-learn.
 Time series: in the folder demos/data/, source and licence at the head of each file.
 """
