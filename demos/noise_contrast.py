@@ -129,9 +129,9 @@ demo.figure(
 # covariance, and windows and noise then go through the same preprocessing: the mean of each window is removed; where it
 # says *normalised*, its contrast is divided out too; then ZCA whitening (Bell & Sejnowski 1997), with a floor under the
 # eigenvalues. Networks see windows of four photographs, each turned or mirrored at random, and are judged on two
-# others: by the logit of the window, and by the mean logit of the window in its eight positions (four turns, mirrored or not),
-# since what is real does not depend on how the camera was held. A linear classifier sees means alone, which are the
-# same for both classes.
+# others: by the logit of the window, and by the mean logit of the window in its eight positions (four turns, mirrored
+# or not), for a window stays real when it is turned. A linear classifier sees means alone, which are the same for both
+# classes.
 
 
 # %%
