@@ -242,7 +242,7 @@ share, clear = np.array(contrasted).T
 everywhere = scores["covariance-matched, normalised"][:, 0]
 demo.say(
     f"The floor matters: {100 * share.mean():.0f}% of the unseen windows have a variance of at least ten times the "
-    f"floor, so that their contrast is truly divided out. On these the accuracy is {pm(clear)}, on all {pm(everywhere)}. "
+    f"floor, so that contrast is truly divided out. On these the accuracy is {pm(clear)}, on all {pm(everywhere)}. "
     "Where it is lower, contrast left in flat windows is a cue, or contrasted windows are harder for other reasons."
 )
 
