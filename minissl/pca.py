@@ -65,6 +65,8 @@ from minissl.backend import array, count, generator, namespace, normal
 from minissl.optimizers import lbfgs
 from minissl.pca_routes import leading_axes
 
+STEPS = 10_000  # of an iteration, at most
+
 
 class PCA(NamedTuple):
     """Principal axes and what belongs to them; all of the dtype and library of the data."""
@@ -138,7 +140,7 @@ def _ascend(Y, V, w, largest):
     """The direction of greatest variance orthogonal to the rows of V, from w on [pca.3]; and that variance."""
     xp = namespace(Y)
     p = None
-    for _ in range(10_000):
+    for _ in range(STEPS):
         for _ in range(2):  # once more against rounding, which would let the directions found grow back
             w = w - V.T @ (V @ w)
             w = w / xp.linalg.norm(w)
@@ -156,7 +158,7 @@ def _ascend(Y, V, w, largest):
         p = new - (w @ new) * w
         p, w = p / xp.linalg.norm(p), new
     else:
-        warnings.warn("by_variance: no convergence in 10,000 steps; by_svd needs none", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"by_variance: no convergence in {STEPS} steps; by_svd needs none", RuntimeWarning, stacklevel=3)
     return w, variance
 
 
@@ -210,7 +212,7 @@ def by_reconstruction(x, m, *, rng=0):
         return J, xp.concatenate([dA.ravel(), dW.ravel()])
 
     W = normal(generator(rng), (m, n), Y) / n**0.5
-    theta = lbfgs(objective, xp.concatenate([W.T.ravel(), W.ravel()]), iterations=10_000, tolerance=1e-9).theta
+    theta = lbfgs(objective, xp.concatenate([W.T.ravel(), W.ravel()]), iterations=STEPS, tolerance=1e-9).theta
     Q = xp.linalg.qr(theta[: n * m].reshape(n, m))[0]
     return _record(*_principal_axes(Y, Q), mean, x)
 
