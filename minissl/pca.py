@@ -141,9 +141,8 @@ def _ascend(Y, V, w, largest):
     xp = namespace(Y)
     p = None
     for _ in range(STEPS):
-        for _ in range(2):  # once more against rounding, which would let the directions found grow back
-            w = w - V.T @ (V @ w)
-            w = w / xp.linalg.norm(w)
+        w = w - V.T @ (V @ w)  # at every step: rounding would let the directions found grow back
+        w = w / xp.linalg.norm(w)
         Cw = Y.T @ (Y @ w)
         variance = float(w @ Cw)
         g = Cw - variance * w  # [pca.2], half of it
@@ -229,10 +228,8 @@ def _square_root(x):
     """A float64 matrix Y with Y^T Y = C and at most n rows, and the mean: N drops out of what follows."""
     xp = namespace(x)
     mean = x.mean(axis=0, dtype=np.float64)
-    Y = x - mean
-    rest = Y.mean(axis=0)  # the first mean is rounded, and with a large offset it shows
-    Y = (Y - rest) / len(x) ** 0.5
-    return (xp.linalg.qr(Y, mode="r") if Y.shape[0] > Y.shape[1] else Y), mean + rest
+    Y = (x - mean) / len(x) ** 0.5
+    return (xp.linalg.qr(Y, mode="r") if Y.shape[0] > Y.shape[1] else Y), mean
 
 
 def _principal_axes(Y, Q):

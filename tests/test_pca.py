@@ -416,6 +416,37 @@ def test_the_provisional_mean_keeps_float32_exact_where_one_pass_loses_everythin
     assert angle(np.linalg.eigh(one_pass)[1].T[::-1][:4], reference) >= 1e-3
 
 
+@pytest.mark.equation("routes.1")
+def test_no_single_row_spoils_the_provisional_mean():
+    rng = np.random.default_rng(0)
+    x = with_spectrum(rng, 4000, spectrum(20, 4))[0].astype(np.float32)
+    x[0] += 300
+    W, lambdas, _ = pca_routes.from_svd(x.astype(float), 5)
+    bound = 4 * np.finfo(np.float32).eps * lambdas[0] / (lambdas[3] - lambdas[4])  # [pca.2]: error of C over the gap
+    assert angle(pca_routes.from_covariance(x, 4)[0], W[:4]) <= bound
+
+
+@pytest.mark.equation("routes.1", "routes.3")
+def test_a_wide_covariance_is_left_to_lanczos():
+    rng = np.random.default_rng(0)
+    lambdas = 1 / np.arange(1, 41) ** 2
+    x, V = with_spectrum(rng, 2100, lambdas, 520, mean=rng.uniform(1, 2, 520))
+    W, variances, mean = pca_routes.from_covariance(x[rng.permutation(2100)], 3)
+    assert angle(W, V[:3]) <= 1e-10
+    assert variances == pytest.approx(lambdas[:3], rel=1e-10) and mean == pytest.approx(x.mean(axis=0), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_centring_in_the_dtype_is_exact_to_its_rounding(dtype):
+    x = (np.random.default_rng(0).standard_normal((3000, 4)) + 1e4).astype(dtype)
+    before = x.copy()
+    y, mean = pca_routes._centred(x, dtype)
+    exact = np.array([[np.longdouble(v) for v in row] for row in x]).mean(axis=0)
+    assert y.dtype == dtype and mean.dtype == np.float64 and np.array_equal(x, before)
+    assert abs(y.mean(axis=0, dtype=np.longdouble)).max() <= (1e-6 if dtype == "float32" else 1e-13)
+    assert abs(mean - exact).max() <= (1e-5 if dtype == "float32" else 4e-12)  # one rounding of 1e4 would be 1e-3
+
+
 @pytest.mark.equation("routes.3", "routes.4")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_block_lanczos_stops_at_its_residual_and_soon(dtype):
