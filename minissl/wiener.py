@@ -82,7 +82,7 @@ def masking(C, q, blocks=None, missing_only=False):
     """
     C, q = _covariance(C), number(q, "q", low=0, high=1, open_low=True)
     xp, n = namespace(C), len(C)
-    blocks = np.arange(n) if blocks is None else integers(blocks, "blocks", low=0)
+    blocks = np.arange(n) if blocks is None else integers(blocks, "blocks", low=0, high=n)
     if blocks.shape != (n,):
         raise ValueError(f"blocks: got shape {blocks.shape}, expected ({n},)")
     B = xp.asarray(blocks[:, None] == blocks, dtype=C.dtype)
