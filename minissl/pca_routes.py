@@ -47,7 +47,7 @@ import numpy as np
 
 from minissl.backend import namespace, normal
 
-BLOCK = 2**23  # numbers at a time
+ROWS = 4096  # at a time; columns, for the Gram matrix
 
 
 def leading_axes(x, m):
@@ -87,8 +87,8 @@ def from_covariance(x, m):
     """Eigenvectors of the covariance, which is added up over blocks of rows [routes.1]."""
     xp, (N, n) = namespace(x), x.shape
     c = x[:: max(1, N // 1000)].mean(axis=0, dtype=np.float64).astype(x.dtype)
-    rows = max(1, BLOCK // n)
-    y, ones = xp.empty((min(rows, N), n), dtype=x.dtype), xp.ones(min(rows, N), dtype=x.dtype)
+    rows = min(ROWS, N)
+    y, ones = xp.empty((rows, n), dtype=x.dtype), xp.ones(rows, dtype=x.dtype)
     P = xp.empty((n, n), dtype=x.dtype)
     C, d = xp.zeros((n, n)), xp.zeros(n)
     for start in range(0, N, rows):
@@ -109,8 +109,7 @@ def from_covariance(x, m):
 def from_gram(x, m):
     """Eigenvectors of the Gram matrix, which is added up over blocks of columns [routes.2]."""
     xp, (N, n) = namespace(x), x.shape
-    columns = max(1, BLOCK // N)
-    blocks = [slice(start, start + columns) for start in range(0, n, columns)]
+    blocks = [slice(start, start + ROWS) for start in range(0, n, ROWS)]
     K, mean = xp.zeros((N, N)), xp.empty(n)
     for block in blocks:
         y, mean[block] = _centred(x[:, block], x.dtype)

@@ -384,18 +384,18 @@ def test_the_route_follows_the_shape(route, monkeypatch):
 @settings(max_examples=25)
 @given(shapes, st.integers(1, 60), st.floats(-1e3, 1e3))
 @pytest.mark.equation("routes.1", "routes.2")
-def test_covariance_and_gram_in_blocks_are_the_singular_values(shape, block, mean):
+def test_covariance_and_gram_in_blocks_are_the_singular_values(shape, rows, mean):
     seed, n, N = shape
     rng = np.random.default_rng(seed)
     r = min(n, N - 1)
     m = max(1, r // 2)
     x, V = with_spectrum(rng, N, spectrum(r, m), n, mean)
     x[:, 0] += mean
-    saved, pca_routes.BLOCK = pca_routes.BLOCK, block
+    saved, pca_routes.ROWS = pca_routes.ROWS, rows
     try:
         found = {f.__name__: f(x, m) for f in (pca_routes.from_svd, pca_routes.from_covariance, pca_routes.from_gram)}
     finally:
-        pca_routes.BLOCK = saved
+        pca_routes.ROWS = saved
     for W, variances, centre in found.values():
         assert angle(W, V[:m]) <= 1e-8
         assert abs(W @ W.T - np.eye(m)).max() <= 1e-12
