@@ -55,7 +55,7 @@ def objective(net, pair, loss, penalties=None):
     Parameters
     ----------
     net : MLP
-        Its parameters are set to each theta that is tried.
+        Keeps its own parameters whatever theta is tried.
     pair : tuple
         (input, target) or (input, target, weight), as a task returns it.
     loss : callable
@@ -69,8 +69,12 @@ def objective(net, pair, loss, penalties=None):
     input, *target = pair
 
     def J(theta):
-        net.theta[:] = array(theta, "theta", shape=net.theta.shape, like=net.theta)
-        return loss_and_gradient(net, input, target, loss, penalties)
+        own = net.theta.copy()
+        net.theta[:] = array(theta, "theta", shape=own.shape, like=own)
+        try:
+            return loss_and_gradient(net, input, target, loss, penalties)
+        finally:
+            net.theta[:] = own
 
     return J
 

@@ -198,3 +198,14 @@ def test_theta_of_another_length_is_refused():
     for theta in (np.ones(1), np.ones(5)):
         with pytest.raises(ValueError, match="theta: got shape"):
             J(theta)
+
+
+def test_the_objective_leaves_the_network_as_it_is():
+    """Handed `net.theta` itself, too, whose finite differences are then those of the point and not of a moving one."""
+    x, n = data(dtype="float64"), net("float64")
+    J, before = ssl.objective(n, (x, x), ssl.squared_error), n.theta.copy()
+    assert ssl.gradient_error(J, n.theta) < 1e-7
+    assert np.array_equal(n.theta, before)
+    with pytest.raises(ValueError, match="theta: contains NaN"):
+        J(before * np.nan)
+    assert np.array_equal(n.theta, before)
