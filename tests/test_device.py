@@ -5,7 +5,7 @@ import pytest
 from standin import device
 
 import minissl as ssl
-from minissl import autoregression, contrastive, patches, sampling, words
+from minissl import autoregression, contrastive, downstream, patches, sampling, words
 from minissl.backend import array, namespace
 
 cupy = device()
@@ -169,5 +169,21 @@ def test_sampling():
             *sampling.network_density(energy)(x),
             sampling.denoiser_score(lambda x: 0.5 * x, 0.3)(x),
         )
+
+    twice(run)
+
+
+def test_downstream():
+    c = np.random.default_rng(0).permutation(np.arange(40) % 3)
+
+    def run(xp):
+        x, labels = xp.asarray(X), xp.asarray(c)
+        white = downstream.whitening(x[:, :6])
+        net = ssl.MLP((6, 5, 1), "tanh", rng=0, dtype="float64", xp=xp)
+        features = downstream.pooled_features(lambda q: net.features(white(q)), x.reshape(40, 4, 4), (3, 2))
+        l2, losses = downstream.choose_l2(features, labels, folds=3, rng=0)
+        found = downstream.probe(features, labels, l2)
+        few = downstream.probe(features[:9], labels[:9], l2)
+        return features, xp.asarray(losses), found.logits(features), found.predict(features), few.W
 
     twice(run)
