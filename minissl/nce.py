@@ -4,11 +4,12 @@
     x_i         data, i = 1 .. T                                              (T, n)
     y_j         noise, j = 1 .. nu T                                          (nu T, n)
     p_d, p_n    density of the data, of the noise (known)
-    phi         model of p_d up to a constant factor
+    phi         model of p_d up to a constant factor (see `densities`)
     theta       parameters (alpha, c): those of phi, and the constant         (P,)
-    g(x)        d ln p_m(x; theta) / dtheta                                   (P,)
+    g(x)        d ln p_m(x; theta)/dtheta                                     (P,)
     h(x)        probability that x is data, according to the model            number
     Sigma       T times the asymptotic covariance of the estimate of theta    (P, P)
+    E           mean over p_d
 
 A density must integrate to one, but the integral of phi is often out of reach. Maximum likelihood needs it: without
 it, c = infinity is best. NCE needs no integral; the constant is one more parameter:
@@ -26,10 +27,10 @@ which is (1 + nu) times the logistic loss [losses.2]. Since (ln h)' = (1 - h) g 
 
 If p_d = p_m(.; theta*), the mean of [nce.4] at theta* is zero: with P = 1 - h at theta*, p_d P = nu p_n h. The same
 identity gives the mean of the second derivative, I below (terms with dg/dtheta cancel), and T times the variance of
-[nce.4]: data give E(P^2 g g^T) - m m^T with m = E(P g), noise gives E(P h g g^T) - (1/nu) m m^T, all means over p_d;
-the sum is I - (1 + 1/nu) m m^T. So the estimate is consistent, c included, and T Cov(theta) tends to
+[nce.4]: data give E(P^2 g g^T) - m m^T with m = E(P g), noise gives E(P h g g^T) - (1/nu) m m^T; the sum is
+I - (1 + 1/nu) m m^T. So the estimate is consistent, c included, and T Cov(theta) tends to
 
-    [nce.5]   Sigma = I^-1 - (1 + 1/nu) I^-1 E(P g) E(P g)^T I^-1,    I = E(P g g^T),    P = nu p_n / (p_d + nu p_n)
+    [nce.5]   Sigma = I^-1 - (1 + 1/nu) I^-1 E(P g) E(P g)^T I^-1,    I = E(P g g^T),    P = nu p_n/(p_d + nu p_n)
 
 (Gutmann & Hyvarinen 2012, theorem 3). By [nce.1] E(P g) is the last column of I; e_c = (0, .., 0, 1):
 
@@ -37,139 +38,27 @@ the sum is I - (1 + 1/nu) m m^T. So the estimate is consistent, c included, and 
 
 For nu to infinity P is 1, and the block of alpha is Cov(g_alpha)^-1, the Cramer-Rao bound.
 
-The best noise. Change p_n = r p_d where r > 0: P = nu r / (1 + nu r), dP/dr = nu / (1 + nu r)^2, and the mean squared
-error tr Sigma changes by -dP p_d ||I^-1 g||^2. At the minimum (there is one: tr Sigma is convex in r) this is the same
-at every x where r > 0, and no more where r = 0:
+The best noise. Write p_n = r p_d, so that P = nu r/(1 + nu r). More noise at x, r + dr, changes the mean squared error
+tr Sigma by - dP ||I^-1 g||^2 p_d, where dP = nu dr/(1 + nu r)^2. At the minimum (there is one: tr Sigma is convex in r)
+no noise gains by moving: ||I^-1 g||^2 / (1 + nu r)^2 is the same at every x where r > 0, and no larger where r = 0:
 
-    [nce.7]   p_n = p_d max(kappa ||I^-1 g|| - 1, 0) / nu,    kappa such that p_n integrates to one
+    [nce.7]   r = max(kappa ||I^-1 g|| - 1, 0) / nu,    kappa such that E r = 1
 
-For large nu it is p_d ||I^-1 g||, not p_d itself (Chehab, Gramfort & Hyvarinen 2022, theorem 1).
+It is not r = 1 unless c alone is unknown. For large nu it is ||I^-1 g|| / E ||I^-1 g|| (Chehab, Gramfort & Hyvarinen
+2022, theorem 1). To find it: v = P I^-1 g minimises E(||v||^2 / P) among all v with E(v g^T) = identity (Gauss
+& Markov), and the minimum is tr I^-1; for fixed v, the best r of mean one is proportional to ||v||. So tr Sigma never
+rises in
 
-Models. The Gaussian with precision matrix Lambda; alpha has the entries Lambda_jk, j <= k, row by row, then b:
-
-    [nce.8]   ln phi = - 1/2 x^T Lambda x + b^T x,    c* = 1/2 ln det Lambda - 1/2 b^T Lambda^-1 b - (n/2) ln 2 pi
-
-Independent component analysis: s = B x has independent components of density f. Either choice has unit variance:
-
-    [nce.9]   ln phi = sum_k ln f(s_k),    d ln phi/dB = (ln f)'(s) x^T,    c* = ln |det B|
-    [nce.10]  ln f(u) = - 2 ln cosh(a u) + ln(a/2), a = pi / (2 sqrt 3);    or  ln f(u) = - sqrt 2 |u| - (1/2) ln 2
-
-Here c* is known, and maximum likelihood is, with the gradient of ln |det B| (Bell & Sejnowski 1995; Pham & Garat 1997)
-
-    [nce.11]  J_ML = - (1/T) sum_ik ln f(s_ik) - ln |det B|,    dJ_ML/dB = - (1/T) sum_i (ln f)'(s_i) x_i^T - B^-T
-
-A network with one output; its last parameter is the bias of the output, which is c:
-
-    [nce.12]  ln p_m(x; theta) = network(x; theta)
+    [nce.8]   r <- P ||I^-1 g|| / E(P ||I^-1 g||),    whose fixed points are [nce.7]
 
 Sources: Gutmann & Hyvarinen, AISTATS (2010) and JMLR 13 (2012), 307-361; Chehab, Gramfort & Hyvarinen, UAI (2022).
 """
 
 import math
 
-import numpy as np
-
 from minissl.backend import array, count, generator, namespace, number
 from minissl.losses import logistic, sigmoid
 from minissl.optimizers import lbfgs
-
-# A model is a function (theta, x) -> (ln p_m at each row of x, shape (N,); product), where product(w) = sum_i w_i g(x_i).
-# The product is all that J needs: g itself, N x P numbers, is never stored.
-
-
-def gaussian(theta, x):
-    """The Gaussian model [nce.8]: theta = (Lambda_jk for j <= k, b, c), of size n (n + 1)/2 + n + 1."""
-    x = array(x, "x", ndim=2)
-    xp, n = namespace(x), x.shape[1]
-    j, k = (xp.asarray(index) for index in np.triu_indices(n))
-    theta = array(theta, "theta", shape=(len(j) + n + 1,), like=x)
-    Lambda, b, c = xp.empty((n, n), dtype=x.dtype), theta[len(j) : -1], theta[-1]
-    Lambda[j, k] = Lambda[k, j] = theta[: len(j)]
-
-    def product(w):
-        M = (x * w[:, None]).T @ x
-        return xp.concatenate([-xp.where(j == k, M[j, k] / 2, M[j, k]), w @ x, w.sum()[None]])
-
-    return -0.5 * ((x @ Lambda) * x).sum(axis=1) + x @ b + c, product  # [nce.8]
-
-
-def gaussian_theta(mean, covariance):
-    """The parameters [nce.8] of a normalised Gaussian, c* included.
-
-    Parameters
-    ----------
-    mean : array_like, shape (n,)
-    covariance : array_like, shape (n, n)
-        Symmetric, positive definite. With the data's own mean and covariance the result is the maximum likelihood
-        estimate.
-
-    Returns
-    -------
-    ndarray, shape (n (n + 1)/2 + n + 1,)
-    """
-    mean = array(mean, "mean", ndim=1)
-    n = len(mean)
-    covariance = array(covariance, "covariance", shape=(n, n), like=mean)
-    xp = namespace(mean)
-    log_det = 2 * xp.log(xp.diag(xp.linalg.cholesky(covariance))).sum()
-    Lambda = xp.linalg.inv(covariance)
-    b = Lambda @ mean
-    c = -0.5 * (log_det + b @ mean + n * math.log(2 * math.pi))  # [nce.8]
-    j, k = (xp.asarray(index) for index in np.triu_indices(n))
-    return xp.concatenate([Lambda[j, k], b, c[None]])
-
-
-def logcosh(u):
-    """ln f and its derivative for the smooth density of [nce.10] (the logistic one), elementwise."""
-    xp, a = namespace(u), math.pi / (2 * 3**0.5)
-    return -2 * (xp.logaddexp(a * u, -a * u) - math.log(2)) + math.log(a / 2), -2 * a * xp.tanh(a * u)
-
-
-def laplace(u):
-    """ln f and its derivative for the Laplacian density of [nce.10], elementwise."""
-    xp = namespace(u)
-    return -(2**0.5) * xp.abs(u) - math.log(2) / 2, -(2**0.5) * xp.sign(u)
-
-
-def ica(theta, x, source=logcosh):
-    """The ICA model [nce.9]: theta = (B row by row, c), of size n^2 + 1; `source` gives ln f and its derivative."""
-    x = array(x, "x", ndim=2)
-    xp, n = namespace(x), x.shape[1]
-    theta = array(theta, "theta", shape=(n * n + 1,), like=x)
-    B, c = theta[:-1].reshape(n, n), theta[-1]
-    log_f, slope = source(x @ B.T)
-
-    def product(w):
-        return xp.concatenate([(slope.T @ (x * w[:, None])).ravel(), w.sum()[None]])
-
-    return log_f.sum(axis=1) + c, product  # [nce.9]
-
-
-def ica_likelihood(x, source=logcosh):
-    """Maximum likelihood ICA [nce.11], for `lbfgs`: the function B (flat, shape (n^2,)) -> (J_ML, gradient)."""
-    x = array(x, "x", ndim=2)
-    xp, n = namespace(x), x.shape[1]
-
-    def J(B):
-        B = array(B, "B", shape=(n * n,), like=x).reshape(n, n)
-        log_f, slope = source(x @ B.T)
-        value = -log_f.sum() / len(x) - xp.linalg.slogdet(B)[1]
-        return value, (-slope.T @ x / len(x) - xp.linalg.inv(B).T).ravel()  # [nce.11]
-
-    return J
-
-
-def energy(net):
-    """The model whose log-density is a network with one output [nce.12]; it sets `net.theta` to each theta tried."""
-    if net.sizes[-1] != 1:
-        raise ValueError(f"net: got {net.sizes[-1]} outputs, expected one, ln p_m")
-
-    def model(theta, x):
-        net.theta[:] = array(theta, "theta", shape=net.theta.shape, like=net.theta)
-        H = net.forward(x)
-        return H[-1][:, 0], lambda w: net.backward(H, w[:, None])  # [nce.12]
-
-    return model
 
 
 def objective(model, x, y, noise):
@@ -218,7 +107,7 @@ def estimate(model, theta, x, noise, nu=1, *, rng=None, iterations=1000, toleran
     Parameters
     ----------
     model : callable
-        `gaussian`, `ica`, `energy(net)`, or yours: see `objective`.
+        `densities.gaussian`, `densities.ica`, `densities.energy(net)`, or yours.
     theta : array_like, shape (P,)
         Where to start; c comes last.
     x : array_like, shape (T, n)
@@ -283,35 +172,32 @@ def asymptotic_covariance(model, theta, x, noise, nu, weights=None):
 
 
 def optimal_noise(model, theta, x, nu, weights, iterations=1000, tolerance=1e-9):
-    """r = p_n / p_d of the noise [nce.7] for which tr Sigma is least, by iterating [nce.7].
+    """r = p_n / p_d of the noise for which tr Sigma is least [nce.7], by iterating [nce.8].
 
     Parameters
     ----------
     model, theta, x, nu, weights
         As in `asymptotic_covariance`.
     iterations : int
-        How many at most.
+        How many at most. About ten are enough for nu = 10, thousands are needed for nu = 0.1.
     tolerance : float
         Stop when r changes by less, on average over p_d.
 
     Returns
     -------
     ndarray, shape (N,)
-        At the nodes; zero where noise would be wasted. sum_i weights_i r_i = 1.
+        At the nodes; sum_i weights_i r_i = 1.
     """
     nu = number(nu, "nu", low=0, open_low=True)
     x = array(x, "x", ndim=2)
     xp, weights = namespace(x), _weights(weights, x)
     g, r = derivatives(model, theta, x), xp.ones(len(x), dtype=x.dtype)
-    for _ in range(iterations):
-        I = (g * (weights * nu * r / (1 + nu * r))[:, None]).T @ g
-        size = xp.sqrt((xp.linalg.solve(I, g.T) ** 2).sum(axis=0))
-        order = xp.argsort(-size)
-        kappa = (nu + xp.cumsum(weights[order])) / xp.cumsum((weights * size)[order])  # if r > 0 at the first so many
-        many = int((kappa * size[order] > 1).sum())
-        change = xp.maximum(kappa[many - 1] * size - 1, 0) / nu - r  # [nce.7]
-        r = r + 0.5 * change
-        if float((weights * xp.abs(change)).sum()) < tolerance:
+    for _ in range(count(iterations, "iterations")):
+        P = nu * r / (1 + nu * r)
+        I = (g * (weights * P)[:, None]).T @ g
+        before, r = r, P * xp.linalg.norm(xp.linalg.solve(I, g.T), axis=0)
+        r /= weights @ r  # [nce.8]
+        if float(weights @ abs(r - before)) < tolerance:
             break
     return r
 

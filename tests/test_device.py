@@ -5,7 +5,7 @@ import pytest
 from standin import device
 
 import minissl as ssl
-from minissl import autoregression, contrastive, downstream, patches, sampling, words
+from minissl import autoregression, contrastive, densities, downstream, nce, patches, sampling, words
 from minissl.backend import array, namespace
 
 cupy = device()
@@ -185,5 +185,24 @@ def test_downstream():
         found = downstream.probe(features, labels, l2)
         few = downstream.probe(features[:9], labels[:9], l2)
         return features, xp.asarray(losses), found.logits(features), found.predict(features), few.W
+
+    twice(run)
+
+
+def test_noise_contrastive_estimation():
+    def run(xp):
+        x, noise = xp.asarray(X[:, :3]), contrastive.white(xp.asarray(X[:, :3]))
+        net = ssl.MLP((3, 4, 1), "tanh", rng=0, dtype="float64", xp=xp)
+        theta = densities.gaussian_theta(x.mean(axis=0), x.T @ x / len(x))
+        found = nce.estimate(densities.gaussian, theta, x, noise, 2, rng=0)
+        weights = xp.full(len(x), 1 / len(x))
+        J, gradient = nce.objective(densities.energy(net), x, noise.sample(80, 1), noise)(net.theta)
+        return (
+            *nce.objective(densities.ica, x, noise.sample(80, 1), noise)(x.ravel()[:10]),
+            *densities.ica_likelihood(x, densities.laplace)(x.ravel()[:9]),
+            *(J, gradient, found.theta),
+            nce.asymptotic_covariance(densities.gaussian, theta, x, noise, 2),
+            nce.optimal_noise(densities.gaussian, theta, x, 2, weights, iterations=5),
+        )
 
     twice(run)
