@@ -3,7 +3,19 @@
 We have only x; invent (input, target), then use supervised learning with a neural network; keep the representation.
 """
 
-from minissl import autoencoder, autoregression, contrastive, downstream, nce, patches, pca, sampling, wiener, words
+from minissl import (
+    autoencoder,
+    autoregression,
+    contrastive,
+    densities,
+    downstream,
+    nce,
+    patches,
+    pca,
+    sampling,
+    wiener,
+    words,
+)
 from minissl.autoencoder import denoise, greyscale, identity, kl_sparsity, l1, mask
 from minissl.autoregression import next_value
 from minissl.checkpoint import load, save
@@ -21,5 +33,5 @@ __all__ += ["identity", "denoise", "mask", "greyscale", "against_noise", "agains
 __all__ += ["next_value", "next_word"]
 __all__ += ["squared_error", "logistic", "softmax", "l1", "kl_sparsity"]  # losses, penalties
 __all__ += ["Adam", "SGD", "lbfgs"]
-__all__ += ["autoencoder", "autoregression", "contrastive", "downstream", "nce", "patches", "pca", "sampling", "wiener"]
-__all__ += ["words"]
+__all__ += ["autoencoder", "autoregression", "contrastive", "densities", "downstream", "nce", "patches", "pca"]
+__all__ += ["sampling", "wiener", "words"]
