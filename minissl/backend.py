@@ -6,9 +6,9 @@ Everything in minissl runs on NumPy and on CuPy arrays alike. The array library 
 The rule for what a user passes in:
 
     lists, data frames, integers, booleans    converted to the floating dtype of the call
-    float32, float64                          used as they are, never silently converted into each other
+    arrays of float32, float64                used as they are, never silently converted into each other
     NaN, infinity, empty                      ValueError
-    float16, complex, text, objects           TypeError
+    float16, complex, text, objects, masked   TypeError
     NumPy among CuPy arrays                   TypeError, which says what to call
 
 Random numbers are always drawn on the host by a `numpy.random.Generator` and then moved, so the same seed gives the
@@ -46,7 +46,7 @@ def namespace(*arrays):
     return cupy
 
 
-def array(a, name, *, ndim=None, shape=None, like=None, dtype=None):
+def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True):
     """`a` as a floating array that is fit to compute with, or an error that names it.
 
     Parameters
@@ -64,6 +64,8 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None):
     dtype : dtype, optional
         Floating dtype expected; lists and integers are converted to it. Default: that of `like`, else any, and
         float64 for lists and integers.
+    finite : bool
+        Whether to look for NaN and infinity. Without, the caller does.
 
     Returns
     -------
@@ -79,12 +81,9 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None):
     xp = namespace(a, like)
     if like is not None:
         xp, dtype = namespace(like), like.dtype
-    if not hasattr(a, "dtype") or not hasattr(a, "reshape"):
-        try:
-            a = np.asarray(a)
-        except ValueError as error:
-            raise ValueError(f"{name}: expected an array, but {error}") from None
-    if a.dtype.kind in "biu":
+    listed = not hasattr(a, "dtype") or not hasattr(a, "reshape")
+    a = plain(a, name)
+    if a.dtype.kind in "biu" or listed and a.dtype == np.float64:
         a = a.astype(dtype or np.float64)
     if a.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
@@ -98,9 +97,29 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None):
         raise ValueError(f"{name}: got shape {a.shape}, expected ({words})")
     if a.size == 0:
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
-    if not xp.isfinite(a).all():
+    if finite and not xp.isfinite(a).all():
         raise ValueError(f"{name}: contains NaN or infinity, expected finite numbers")
     return a
+
+
+def plain(a, name):
+    """`a` as an array of NumPy's or CuPy's own class, whatever it holds; or an error that names it.
+
+    Raises
+    ------
+    TypeError
+        If it is a masked array, whose mask would be lost.
+    ValueError
+        If its rows are of different lengths.
+    """
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, expected a plain one; call {name}.filled(value)")
+    if namespace(a) is not np:
+        return a
+    try:
+        return np.asarray(a)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array, but {error}") from None
 
 
 def integers(a, name, *, low=None, high=None, ndim=1):
@@ -113,14 +132,15 @@ def integers(a, name, *, low=None, high=None, ndim=1):
     ValueError
         If `a` is empty, has another number of dimensions, or a value out of range.
     """
-    a = a if hasattr(a, "dtype") and hasattr(a, "reshape") else np.asarray(a)
+    a = plain(a, name)
     if a.dtype.kind not in "iu":
         raise TypeError(f"{name}: got dtype {a.dtype}, expected integers")
     if a.ndim != ndim or a.size == 0:
         raise ValueError(f"{name}: got shape {a.shape}, expected {ndim} non-empty dimension(s)")
     smallest, largest = int(a.min()), int(a.max())
     if (low is not None and smallest < low) or (high is not None and largest >= high):
-        raise ValueError(f"{name}: got values from {smallest} to {largest}, expected from {low} to {high - 1}")
+        wanted = f"at least {low}" if high is None else f"from {low} to {high - 1}"
+        raise ValueError(f"{name}: got values from {smallest} to {largest}, expected {wanted}")
     return a
 
 
@@ -161,6 +181,51 @@ def count(value, name, *, low=1, high=None):
     return int(value)
 
 
+def slopes(H, delta, penalties, sizes, like):
+    """What the backward pass of a network starts from, dJ/dH_L and {l: dP/dH_l}, fit to compute with.
+
+    Parameters
+    ----------
+    H : list of ndarray
+        Layers of `sizes` columns, as the forward pass returned them: only their shapes are looked at.
+    delta, penalties, like
+        As in `MLP.backward`; `like` is theta.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layers are those of another network, or a derivative is not of its layer's shape.
+    """
+    shapes = [getattr(h, "shape", ()) for h in H] if isinstance(H, (list, tuple)) else []
+    if [shape[1:] for shape in shapes] != [(n,) for n in sizes] or len({shape[0] for shape in shapes}) != 1:
+        raise ValueError(f"H: got layers of shapes {shapes}, expected (N, n) with n = {sizes}")
+    if not isinstance(penalties, dict):
+        raise TypeError(f"penalties: got {type(penalties).__name__}, expected a dict of hidden layers")
+    for l in penalties:
+        if l not in range(1, len(H) - 1):
+            raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
+    P = {l: array(dP, "penalties", shape=H[l].shape, like=like) for l, dP in penalties.items()}
+    return array(delta, "delta", shape=H[-1].shape, like=like), P
+
+
+def writeable(theta):
+    """`theta` itself where it can be written to, else a copy."""
+    return np.require(theta, requirements="W") if isinstance(theta, np.ndarray) else theta
+
+
+def pair(value, name):
+    """`value` as two positive ints, such as the height and width of an image, or an error that names it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `value` is not two positive integers.
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"{name}: got {value!r}, expected a pair of integers")
+    return count(value[0], name), count(value[1], name)
+
+
 def generator(rng):
     """The random number generator that `rng` (a seed, a Generator or None) stands for.
 
@@ -168,10 +233,14 @@ def generator(rng):
     ------
     TypeError
         If `rng` is none of these.
+    ValueError
+        If it is a negative seed.
     """
-    if rng is None or isinstance(rng, (int, np.integer, np.random.Generator)) and not isinstance(rng, bool):
-        return np.random.default_rng(rng)
-    raise TypeError(f"rng: got {type(rng).__name__}, expected an integer seed, a numpy.random.Generator or None")
+    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
+        rng = count(rng, "rng", low=0)
+    elif rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng: got {type(rng).__name__}, expected an integer seed, a numpy.random.Generator or None")
+    return np.random.default_rng(rng)
 
 
 def normal(rng, shape, like):

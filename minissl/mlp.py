@@ -43,7 +43,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minissl.backend import array, count, generator, namespace
+from minissl.backend import array, count, generator, namespace, slopes, writeable
 from minissl.losses import sigmoid
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
@@ -128,12 +128,14 @@ class MLP:
         if not isinstance(activation, str) and len(names) != hidden:
             raise ValueError(f"activation: got {len(names)} names, expected {hidden}, one per hidden layer")
         self.activations = tuple(names[:hidden])
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise TypeError(f"dtype: got {dtype}, expected float32 or float64")
+        if not hasattr(xp, "ndarray"):
+            raise TypeError(f"xp: got {xp!r}, expected the module numpy or cupy")
 
         rng = generator(rng)
-        P = sum((n_in + 1) * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
-        self._use(xp.zeros(P, dtype=dtype))
+        self._P = sum((n_in + 1) * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
+        self._use(xp.zeros(self._P, dtype=dtype))
         for W, before in zip(self.weights, ("identity", *self.activations), strict=True):
             gain = 2 if before == "relu" else 1
             W[:] = xp.asarray((rng.standard_normal(W.shape) * np.sqrt(gain / len(W))).astype(dtype))  # [mlp.6]
@@ -148,7 +150,7 @@ class MLP:
 
     @theta.setter
     def theta(self, theta):
-        self._use(array(theta, "theta", shape=self._theta.shape, like=self._theta))
+        self._use(writeable(array(theta, "theta", shape=(self._P,), like=self._theta)))
 
     @property
     def architecture(self):
@@ -157,6 +159,9 @@ class MLP:
 
     def views(self, vector):
         """The parts of a flat vector laid out as `theta`: (weights, biases), each a tuple of views."""
+        shape = getattr(vector, "shape", type(vector).__name__)
+        if shape != (self._P,):
+            raise ValueError(f"vector: got {shape}, expected an array of shape ({self._P},)")
         weights, biases, start = [], [], 0
         for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False):
             stop = start + n_in * n_out
@@ -167,8 +172,7 @@ class MLP:
 
     def workspace(self, N):
         """Buffers for batches of N samples; hand them to `forward` and `backward` as `out`."""
-        xp, dtype = namespace(self.theta), self.theta.dtype
-
+        xp, dtype, N = namespace(self.theta), self.theta.dtype, count(N, "N")
         grad = xp.empty(self.theta.size, dtype=dtype)
         dW, db = self.views(grad)
         kinds = [np.bool_ if name == "relu" else dtype for name in self.activations]
@@ -240,15 +244,12 @@ class MLP:
         Raises
         ------
         TypeError, ValueError
-            If `delta` or a penalty has another shape, dtype or library than its layer.
+            If H are not the layers of this network, or `delta` or a penalty has another shape, dtype or library than
+            its layer.
         """
         penalties = penalties or {}
         if out is None:
-            delta = array(delta, "delta", shape=H[-1].shape, like=self.theta)
-            for l in penalties:
-                if l not in range(1, len(self.weights)):
-                    raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
-            penalties = {l: array(dP, "penalties", shape=H[l].shape, like=self.theta) for l, dP in penalties.items()}
+            delta, penalties = slopes(H, delta, penalties, self.sizes, self.theta)
             out = self.workspace(len(delta))
         xp, D = namespace(delta), out.D
         D[-1] = delta

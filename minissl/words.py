@@ -20,8 +20,8 @@ linear layer the gradient is sum_j O_j^T Delta_0j, with Delta_0j the block j of 
     [words.2]   dJ/dE_v = sum over all (i, j) with c_ij = v of (Delta_0j)_i
 
 Nobody multiplies by O_j, which has one 1 among V zeros: H_0 gathers rows of E, and [words.2] scatters rows of Delta_0
-and adds them up where a word occurs more than once. E starts as N(0, 0.1^2), small: the words start out nearly alike, and
-differ where the text tells them apart. (With N(0, 1) a rare word keeps the accidents of its start.)
+and adds them up where a word occurs more than once. E starts as N(0, 0.1^2), small: the words start out nearly alike,
+and differ where the text tells them apart. (With N(0, 1) a rare word keeps the accidents of its start.)
 
 A text of M words is judged by its perplexity, the number of equally likely words that would surprise as much:
 
@@ -45,7 +45,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minissl.backend import array, count, generator, integers, namespace, number
+from minissl.backend import array, count, generator, integers, namespace, number, slopes, writeable
 from minissl.losses import softmax
 from minissl.mlp import MLP
 
@@ -60,11 +60,11 @@ class Vocabulary(NamedTuple):
 
     def encode(self, tokens):
         """Words to an integer array, unknown ones to 0."""
-        return np.array([self.numbers.get(token, 0) for token in tokens], dtype=np.int64)
+        return np.array([self.numbers.get(token, 0) for token in _tokens(tokens)], dtype=np.int64)
 
     def decode(self, numbers):
         """Numbers to a list of words."""
-        return [self.words[v] for v in numbers]
+        return [self.words[v] for v in integers(numbers, "numbers", low=0, high=len(self.words))]
 
 
 def vocabulary(tokens, size):
@@ -83,10 +83,10 @@ def vocabulary(tokens, size):
 
     Raises
     ------
-    ValueError
-        If there are no tokens.
+    TypeError, ValueError
+        If there are no tokens, or they are one text that is not cut into words.
     """
-    counts = Counter(tokens)
+    counts = Counter(_tokens(tokens))
     counts.pop(UNKNOWN, None)
     if not counts:
         raise ValueError("tokens: got none, expected the words of a text")
@@ -102,7 +102,8 @@ def next_word(context):
     context = count(context, "context")
 
     def task(x, rng):
-        if x.ndim != 2 or x.shape[1] != context + 1:
+        x = integers(x, "x", low=0, ndim=2)
+        if x.shape[1] != context + 1:
             raise ValueError(f"x: got shape {x.shape}, expected windows of {context + 1} words")
         return x[:, :-1], x[:, -1]
 
@@ -137,13 +138,24 @@ class WordMLP:
 
     def __init__(self, words, context, dimension, hidden, activation="tanh", rng=None, dtype="float32", xp=np):
         V, k, d = count(words, "words", low=2), count(context, "context"), count(dimension, "dimension")
+        if not isinstance(hidden, (tuple, list)):
+            raise TypeError(f"hidden: got {hidden!r}, expected the sizes of the hidden layers")
         rng = generator(rng)
         self.context = k
         self.mlp = MLP((k * d, *hidden, V), activation=activation, rng=rng, dtype=dtype, xp=xp)
-        E = xp.asarray((0.1 * rng.standard_normal(V * d)).astype(dtype))
-        self.theta = xp.concatenate([E, self.mlp.theta])
-        self.embedding, self.mlp.theta = self.theta[: V * d].reshape(V, d), self.theta[V * d :]
-        self.mlp.weights, self.mlp.biases = self.mlp.views(self.mlp.theta)
+        E = xp.asarray((0.1 * rng.standard_normal((V, d))).astype(dtype))
+        self.embedding, self._theta = E, xp.concatenate([E.reshape(-1), self.mlp.theta])
+        self.theta = self._theta
+
+    @property
+    def theta(self):
+        return self._theta
+
+    @theta.setter
+    def theta(self, theta):
+        self._theta = writeable(array(theta, "theta", shape=self._theta.shape, like=self._theta))
+        V, d = self.embedding.shape
+        self.embedding, self.mlp.theta = self._theta[: V * d].reshape(V, d), self._theta[V * d :]
 
     @property
     def architecture(self):
@@ -176,11 +188,7 @@ class WordMLP:
         """
         penalties = penalties or {}
         if out is None:
-            delta = array(delta, "delta", shape=H[-1].shape, like=self.theta)
-            for l in penalties:
-                if l not in range(1, len(H) - 1):
-                    raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
-            penalties = {l: array(dP, "penalties", shape=H[l].shape, like=self.theta) for l, dP in penalties.items()}
+            delta, penalties = slopes(H, delta, penalties, (self.context, *self.mlp.sizes), self.theta)
             out = self.workspace(len(delta))
         behind = {l - 1: dP for l, dP in penalties.items() if l > 1}
         inner = out._replace(D=out.D[1:])
@@ -252,11 +260,28 @@ def generate(model, start, length, *, temperature=1.0, top_k=None, rng=None):
     number(temperature, "temperature", low=0, open_low=True)
     xp = namespace(text)
     for _ in range(length):
-        Y = model(text[:, -k:])
+        Y = _logits(model(text[:, -k:]), len(text))
         if top_k is not None:
             smallest = xp.sort(Y, axis=1)[:, -count(top_k, "top_k", high=Y.shape[1]), None]
             Y = xp.where(Y >= smallest, Y, -xp.inf)
-        gumbel = xp.asarray(rng.gumbel(size=Y.shape), dtype=Y.dtype)
+        gumbel = xp.asarray(rng.gumbel(size=Y.shape))
         drawn = (Y / temperature + gumbel).argmax(axis=1)  # [words.5]
         text = xp.concatenate([text, drawn[:, None]], axis=1)
     return text[:, k:]
+
+
+def _logits(Y, N):
+    """What a model said of N contexts, less the largest of each, in float64: then no temperature is too small."""
+    Y = array(Y, "model", shape=(N, None), finite=False).astype(np.float64)
+    largest = Y.max(axis=1, keepdims=True)
+    if not namespace(Y).isfinite(largest).all():
+        raise ValueError("model: got a row whose largest logit is not finite, expected a word that may be drawn")
+    return Y - largest
+
+
+def _tokens(tokens):
+    """The words of a text at the door."""
+    words = tokens if isinstance(tokens, str) or not hasattr(tokens, "__iter__") else list(tokens)
+    if words is tokens or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"tokens: got {type(tokens).__name__}, expected a sequence of words, such as text.split()")
+    return words
