@@ -69,6 +69,7 @@ def test_losses_are_the_same_on_both():
         on_device, delta_on_device = loss(on(Y), *(on(t) for t in target))
         assert float(on_device) == pytest.approx(value)
         np.testing.assert_allclose(cupy.asnumpy(delta_on_device), delta)
+    assert float(ssl.softmax(on(Y), c.tolist())[0]) == pytest.approx(value)
 
 
 def test_lbfgs_checkpoints_and_input_gradients_on_the_device(tmp_path):

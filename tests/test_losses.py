@@ -131,6 +131,9 @@ def test_large_logits_neither_overflow_nor_lose_the_loss(dtype):
         value, delta = softmax(Y, [0, 0])
         assert value == pytest.approx(1e4)
         assert delta.tolist() == [[0.0, 0.0], [-0.5, 0.5]]
+        value, delta = softmax(Y[:, :1] * np.ones_like(Y), [0, 1])  # every sample has a scale of its own
+        assert value == pytest.approx(math.log(2))
+        assert delta.tolist() == [[-0.25, 0.25], [0.25, -0.25]]
         assert squared_error(Y, -Y)[0] == pytest.approx(8e8)
 
 
@@ -158,13 +161,29 @@ def test_dtype_is_kept_buffers_are_filled_and_arguments_left_alone(loss, dtype):
     assert all(np.array_equal(a, b) for a, b in zip([Y, *target], before, strict=True))
 
 
+@pytest.mark.parametrize("loss", [squared_error, logistic, softmax])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_who_hands_in_a_buffer_has_checked_the_values(loss):
+    """They enter the equation as they are: targets that are no probabilities, negative weights, an output of NaN."""
+    Y, target, naive = _case(loss, (3, 4), 5)
+    for t in target:
+        if t.dtype.kind == "f":
+            t -= 3
+    buffer = np.empty_like(Y)
+    assert loss(Y, *target, out=buffer)[0] == pytest.approx(naive(Y))
+    Y[1, 2] = np.nan
+    assert np.isnan(loss(Y, *target, out=buffer)[0])
+
+
 @pytest.mark.parametrize(
     ("loss", "arguments", "message"),
     [
         (squared_error, ([[1.0, 2.0]], [[1.0]]), r"target: got shape \(1, 1\), expected \(1, 2\)"),
         (squared_error, ([[1.0, 1.0]], [[1.0, 1.0]], [[1.0, -1.0]]), "weight: got -1.0"),
         (squared_error, ([[1.0]], [[1.0]], [[1.0, 1.0]]), "weight: got shape"),
+        (squared_error, ([[1.0]], [[1.0]], [[np.nan]]), "weight: contains NaN"),
         (squared_error, ([1.0], [1.0]), "output: got shape"),
+        (softmax, ([1.0, 2.0], [0]), r"output: got shape \(2,\), expected \(any, any\)"),
         (squared_error, ([[np.nan]], [[1.0]]), "output: contains NaN"),
         (squared_error, ([[1.0]], [[np.inf]]), "target: contains NaN or infinity"),
         (logistic, ([[1.0, 1.0]], [[0.5, 1.5]]), "target: got values from 0.5 to 1.5"),
@@ -183,5 +202,7 @@ def test_bad_input_is_named(loss, arguments, message):
 def test_wrong_kinds_are_named():
     with pytest.raises(TypeError, match="target: got dtype float32, expected float64"):
         losses.squared_error(np.ones((2, 3)), np.ones((2, 3), np.float32))
+    with pytest.raises(TypeError, match="weight: got dtype float32, expected float64"):
+        losses.logistic(np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3), np.float32))
     with pytest.raises(TypeError, match="target: got dtype float64, expected integers"):
         softmax(np.ones((2, 3)), np.ones(2))
