@@ -55,7 +55,7 @@ def _activate(name, Z):
     if name == "tanh":
         xp.tanh(Z, out=Z)
     elif name == "relu":
-        xp.maximum(Z, 0, out=Z)
+        xp.maximum(Z, xp.zeros(Z.shape[-1], Z.dtype), out=Z)  # NumPy is twice as fast with a row of zeros as with 0
     elif name == "sigmoid":
         sigmoid(Z, out=Z)
 

@@ -13,6 +13,8 @@ A task is any function (x, rng) -> (input, target), or (input, target, weight) w
 any function (output, target, out=buffer) -> (value, gradient), a penalty any function (H_l) -> (value, gradient).
 """
 
+import math
+
 import numpy as np
 
 from minissl import checkpoint as checkpoints
@@ -174,7 +176,7 @@ def _check_pair(net, input, target, loss, where):
 
 
 def _finite(value, name, where):
-    if not np.isfinite(float(value)):
+    if not math.isfinite(value):
         raise FloatingPointError(
             f"{name}: became {float(value)} {where}; the network keeps its last finite parameters. "
             "Try a smaller step_size, or scale the data to unit variance"
