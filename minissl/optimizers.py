@@ -46,6 +46,8 @@ class SGD:
         mu in [0, 1).
     """
 
+    arrays = 2  # in `state`, each shaped as the parameters
+
     def __init__(self, step_size=0.01, momentum=0.9):
         self.step_size = number(step_size, "step_size", low=0, open_low=True)
         self.momentum = number(momentum, "momentum", low=0, high=1, open_high=True)
@@ -54,10 +56,8 @@ class SGD:
 
     def step(self, g):
         """The step that the gradient `g` (shape (P,)) leads to, in a buffer that the next call reuses."""
-        xp = namespace(g)
-        if not self.state:
-            self.state = (xp.zeros_like(g), xp.empty_like(g))
-        v, scratch = self.state
+        g, self.state = _same(g, self.state, self.arrays)
+        xp, (v, scratch) = namespace(g), self.state
         self.t += 1
         v *= self.momentum
         xp.multiply(g, self.step_size, out=scratch)
@@ -78,6 +78,8 @@ class Adam:
         Added to the root of the second moment, > 0.
     """
 
+    arrays = 3  # in `state`, each shaped as the parameters
+
     def __init__(self, step_size=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
         self.step_size = number(step_size, "step_size", low=0, open_low=True)
         self.beta1 = number(beta1, "beta1", low=0, high=1, open_high=True)
@@ -88,10 +90,8 @@ class Adam:
 
     def step(self, g):
         """The step that the gradient `g` (shape (P,)) leads to, in a buffer that the next call reuses."""
-        xp = namespace(g)
-        if not self.state:
-            self.state = (xp.zeros_like(g), xp.zeros_like(g), xp.empty_like(g))
-        M, V, step = self.state
+        g, self.state = _same(g, self.state, self.arrays)
+        xp, (M, V, step) = namespace(g), self.state
         self.t += 1
         c = ((1 - self.beta2) / (1 - self.beta2**self.t)) ** 0.5
         M *= self.beta1
@@ -104,6 +104,18 @@ class Adam:
         xp.divide(M, step, out=step)
         step *= -self.step_size * (1 - self.beta1) / ((1 - self.beta1**self.t) * c)
         return step  # [optimizers.3]
+
+
+def _same(g, state, arrays):
+    """The gradient at the door, which must be of the kind of the first one, and the optimizer's arrays, first zeros.
+
+    Whether it is finite the training loop sees from the step.
+    """
+    if state and type(g) is type(state[0]) and g.shape == state[0].shape and g.dtype == state[0].dtype:
+        return g, state
+    shape, like = (state[0].shape, state[0]) if state else ((None,), None)
+    g = array(g, "g", shape=shape, like=like, finite=False)
+    return g, state or tuple(namespace(g).zeros_like(g) for _ in range(arrays))
 
 
 class Minimum(NamedTuple):
@@ -136,8 +148,10 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
 
     Raises
     ------
+    TypeError, ValueError
+        If an argument is unfit, or `objective` does not return a number and a gradient of the shape of theta.
     FloatingPointError
-        If the value at the start is not finite.
+        If the value or the gradient at the start is not finite.
     """
     theta = array(theta, "theta", ndim=1)
     xp = namespace(theta)
@@ -150,7 +164,10 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
         return float(value), np.array(gradient, dtype=np.float64)
 
     start = np.array(theta if xp is np else xp.asnumpy(theta), dtype=np.float64)
-    if not np.isfinite(on_host(start)[0]):
+    value, gradient = on_host(start)
+    if gradient.shape != start.shape:
+        raise ValueError(f"objective: returned a gradient of shape {gradient.shape}, expected {start.shape} as theta")
+    if not np.isfinite(value) or not np.isfinite(gradient).all():
         raise FloatingPointError("the objective is not finite at the starting point; scale the data or the start down")
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "gtol": tolerance, "ftol": 0, "maxcor": 20}
     found = minimize(on_host, start, jac=True, method="L-BFGS-B", options=options)

@@ -15,10 +15,8 @@ any function (output, target, out=buffer) -> (value, gradient), a penalty any fu
 
 import math
 
-import numpy as np
-
 from minissl import checkpoint as checkpoints
-from minissl.backend import array, count, generator, namespace
+from minissl.backend import array, count, generator, namespace, plain
 from minissl.optimizers import Adam
 
 
@@ -46,6 +44,8 @@ def loss_and_gradient(net, input, target, loss, penalties=None, out=None):
     value, delta = loss(H[-1], *target, out=None if out is None else out.D[-1])
     slopes = {}
     for l, penalty in (penalties or {}).items():
+        if l not in range(1, len(H) - 1):
+            raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
         cost, slopes[l] = penalty(H[l])
         value = value + cost
     return value, net.backward(H, delta, slopes, out=out)
@@ -68,6 +68,8 @@ def objective(net, pair, loss, penalties=None):
     callable
         theta -> (value, gradient).
     """
+    if not isinstance(pair, (tuple, list)) or len(pair) < 2:
+        raise TypeError(f"pair: got {type(pair).__name__}, expected (input, target) or (input, target, weight)")
     input, *target = pair
 
     def J(theta):
@@ -104,8 +106,9 @@ def train(net, x, task, loss, *, epochs, batch_size=128, optimizer=None, penalti
     rng : int, numpy.random.Generator or None
         Order of the samples and everything random in the task.
     checkpoint : path, optional
-        File to save to after every epoch. If it exists, training resumes after the last epoch saved there, and ends
-        with the same parameters, to the bit, as training that was never interrupted.
+        File to save to before the first epoch and after every one. If it exists, training resumes after the last epoch
+        saved there, and with the same arguments ends with the same parameters, to the bit, as training that was never
+        interrupted. A file of other data or of more epochs is refused; `load` takes its parameters all the same.
 
     Yields
     ------
@@ -116,31 +119,35 @@ def train(net, x, task, loss, *, epochs, batch_size=128, optimizer=None, penalti
     ------
     TypeError, ValueError
         If an argument is unfit; before the first epoch, where it can be known then.
+    FileNotFoundError
+        If the directory of `checkpoint` does not exist.
     FloatingPointError
         If the loss or the step stops being finite. `net.theta` keeps its last finite value.
     """
     epochs, batch_size = count(epochs, "epochs"), count(batch_size, "batch_size")
     rng = generator(rng)
     optimizer = Adam() if optimizer is None else optimizer
+    _check_parts(net, task, loss, optimizer, penalties)
     x = _data(x, net.theta)
+    checkpoint = None if checkpoint is None else checkpoints.located(checkpoint)
     return _epochs(net, x, task, loss, epochs, batch_size, optimizer, penalties, rng, checkpoint)
 
 
 def _epochs(net, x, task, loss, epochs, batch_size, optimizer, penalties, rng, checkpoint):
-    done = 0
-    if checkpoint is not None and checkpoints.exists(checkpoint):
-        done = checkpoints.load(checkpoint, net, optimizer, rng)
+    done = 0 if checkpoint is None else checkpoints.resume(checkpoint, net, optimizer, rng, x, epochs)
     xp, workspaces = namespace(net.theta), {}
+    numeric = x.dtype.kind in "biu" and not hasattr(net, "embedding")  # integers, which are no words
     for epoch in range(done + 1, epochs + 1):
         order = xp.asarray(rng.permutation(len(x)))
         total = 0.0
         for start in range(0, len(x), batch_size):
             batch = x[order[start : start + batch_size]]
-            input, *target = task(batch, rng)
+            pair = task(batch.astype(net.theta.dtype) if numeric else batch, rng)
             where = f"in epoch {epoch}, batch {start // batch_size + 1}"
-            if len(input) not in workspaces:
-                _check_pair(net, input, target, loss, where)
-                workspaces[len(input)] = net.workspace(len(input))
+            if not workspaces or len(pair[0]) not in workspaces:
+                _check_pair(net, pair, loss, penalties, where)
+                workspaces[len(pair[0])] = net.workspace(len(pair[0]))
+            input, *target = pair
             value, grad = loss_and_gradient(net, input, target, loss, penalties, workspaces[len(input)])
             _finite(value, "loss", where)
             step = optimizer.step(grad)
@@ -148,31 +155,50 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, penalties, rng, c
             xp.add(net.theta, step, out=net.theta)
             total += float(value) * len(batch)
         if checkpoint is not None:
-            checkpoints.save(checkpoint, net, optimizer, rng, epoch)
+            checkpoints.save(checkpoint, net, optimizer, rng, epoch, x)
         yield total / len(x)
+
+
+def _check_parts(net, task, loss, optimizer, penalties):
+    """What can be known of them before the first batch."""
+    if not hasattr(net, "theta"):
+        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
+    for name, function in (("task", task), ("loss", loss)):
+        if not callable(function):
+            raise TypeError(f"{name}: got {type(function).__name__}, expected a function")
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer: got {optimizer!r}, expected an optimizer, such as Adam()")
+    if penalties is not None and not (isinstance(penalties, dict) and all(map(callable, penalties.values()))):
+        raise TypeError(f"penalties: got {penalties!r}, expected a dict of hidden layers to functions")
 
 
 def _data(x, theta):
     """`x` fit for training: of the library of theta, finite, and of its dtype unless it holds integers."""
-    x = x if hasattr(x, "dtype") and hasattr(x, "reshape") else np.asarray(x)
-    xp = namespace(x, theta)
-    if x.ndim == 0 or x.size == 0:
-        raise ValueError(f"x: got shape {x.shape}, expected at least one sample")
-    if x.dtype.kind in "biu":
-        return x
-    if x.dtype != theta.dtype:
-        raise TypeError(f"x: got dtype {x.dtype}, the network has {theta.dtype}; call x.astype('{theta.dtype}')")
+    kept = plain(x, "x")
+    xp = namespace(kept, theta)
+    if kept.ndim == 0 or kept.size == 0:
+        raise ValueError(f"x: got shape {kept.shape}, expected at least one sample")
+    if kept.dtype.kind in "biu":
+        return kept
+    x = array(x, "x", like=theta, finite=False)
     for start in range(0, len(x), 2**14):  # in blocks: x may be a view of windows, far larger than its memory
         if not xp.isfinite(x[start : start + 2**14]).all():
             raise ValueError(f"x: contains NaN or infinity after row {start}, expected finite numbers")
     return x
 
 
-def _check_pair(net, input, target, loss, where):
-    """The first batch of each size goes through the doors of network and loss, which name what is wrong with it."""
-    output = net.forward(input)[-1]
+def _check_pair(net, pair, loss, penalties, where):
+    """The first batch of each size goes through the doors of network, loss and penalties, which name what is wrong."""
+    xp = namespace(net.theta)
+    if not isinstance(pair, (tuple, list)) or len(pair) < 2 or not all(isinstance(a, xp.ndarray) for a in pair):
+        got = [type(a).__name__ for a in pair] if isinstance(pair, (tuple, list)) else type(pair).__name__
+        raise TypeError(f"task: returned {got}, expected (input, target) or (input, target, weight), all arrays")
+    input, *target = pair
+    x, *_, output = net.forward(input)
+    if x is not input:
+        raise TypeError(f"task: returned an input of dtype {input.dtype}, expected {x.dtype} as the network has")
     _finite(abs(output).max(), "output", where)
-    loss(output, *target)
+    loss_and_gradient(net, input, target, loss, penalties)
 
 
 def _finite(value, name, where):

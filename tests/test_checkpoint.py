@@ -140,10 +140,10 @@ def test_another_network_is_refused(tmp_path, other, message):
 def test_another_optimizer_a_missing_state_and_a_missing_file_are_refused(tmp_path):
     trained(tmp_path / "c.npz", 1)
     net = ssl.MLP((6, 4, 6), "tanh")
-    with pytest.raises(ValueError, match="expected a SGD"):
+    with pytest.raises(ValueError, match="optimizer 'Adam', expected 'SGD'"):
         ssl.load(tmp_path / "c.npz", net, ssl.SGD())
     ssl.save(tmp_path / "bare.npz", net)
-    with pytest.raises(ValueError, match="optimizer None, expected a Adam"):
+    with pytest.raises(ValueError, match="optimizer None, expected 'Adam'"):
         ssl.load(tmp_path / "bare.npz", net, ssl.Adam())
     with pytest.raises(FileNotFoundError):
         ssl.load(tmp_path / "none.npz", net)

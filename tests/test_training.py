@@ -161,7 +161,7 @@ def test_windows_of_a_series_are_not_copied():
     ("change", "error", "message"),
     [
         ({"x": data() * np.nan}, ValueError, "x: contains NaN"),
-        ({"x": data(dtype="float64")}, TypeError, r"x: got dtype float64, the network has float32; call x.astype"),
+        ({"x": data(dtype="float64")}, TypeError, r"x: got dtype float64, expected float32; call x.astype"),
         ({"x": data()[:0]}, ValueError, r"x: got shape \(0, 6\)"),
         ({"x": data().astype(complex)}, TypeError, "x: got dtype complex128"),
         ({"epochs": 0}, ValueError, "epochs: got 0"),
