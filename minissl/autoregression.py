@@ -69,7 +69,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import toeplitz
 
-from minissl.backend import array, count, namespace
+from minissl.backend import array, count, namespace, plain
 
 BLOCK = 2**14  # samples at a time: what the dot products read again and again stays in the cache
 
@@ -109,6 +109,7 @@ def next_value(order):
     order = count(order, "order")
 
     def task(x, rng):
+        x = array(x, "x")
         if x.ndim not in (2, 3) or x.shape[1] != order + 1:
             raise ValueError(f"x: got shape {x.shape}, expected windows of length {order + 1}: windows(x, {order + 1})")
         return x[:, :-1].reshape(len(x), -1), x[:, -1].reshape(len(x), -1)  # [autoregression.1]
@@ -228,7 +229,9 @@ def forecast(model, past, steps, shocks=None):
     Raises
     ------
     TypeError, ValueError
-        If `past` or `shocks` has another shape than this, or holds NaN.
+        If `past` or `shocks` has another shape than this, or holds NaN, or `model` returns another shape or dtype.
+    FloatingPointError
+        If the model is not stable and a value runs off to infinity.
     """
     past, steps = array(past, "past"), count(steps, "steps")
     if past.ndim not in (2, 3):
@@ -239,15 +242,20 @@ def forecast(model, past, steps, shocks=None):
     xp = namespace(past)
     x = xp.concatenate([past, xp.empty((N, steps, *n), dtype=past.dtype)], axis=1)
     for t in range(p, p + steps):
-        x[:, t] = model(x[:, t - p : t].reshape(N, -1)).reshape(N, *n)  # [autoregression.9]
+        y = model(x[:, t - p : t].reshape(N, -1))
+        x[:, t] = array(y, "model", shape=(N, *(n or (1,))), like=past, finite=False).reshape(
+            N, *n
+        )  # [autoregression.9]
         if shocks is not None:
             x[:, t] += shocks[:, t - p]
+        if not xp.isfinite(x[:, t]).all():
+            raise FloatingPointError(f"forecast: not finite {t - p + 1} values ahead; the model is not stable")
     return x[:, p:]
 
 
 def _series(x):
     """`x` as an array of one or two dimensions without gaps."""
-    x = x if hasattr(x, "dtype") and hasattr(x, "reshape") else np.asarray(x)
+    x = plain(x, "x")
     if x.ndim not in (1, 2) or x.size == 0:
         raise ValueError(f"x: got shape {x.shape}, expected a series of shape (T,) or (T, n)")
     if x.dtype.kind in "iu":

@@ -160,16 +160,15 @@ def against_noise(noise, nu=1, balanced=False):
         raise TypeError(f"noise: got {type(noise).__name__}, expected an object with a method sample(N, rng)")
 
     def task(x, rng):
-        return _against(x, noise.sample(nu * len(x), rng), 1 / nu if balanced else None)
+        x = array(x, "x", ndim=2)
+        return _against(x, noise.sample(nu * len(x), generator(rng)), 1 / nu if balanced else None)
 
     return task
 
 
 def _against(x, e, w=None):
     """Data and noise stacked, their targets, and their weights if the noise has one."""
-    xp, N = namespace(x, e), len(x)
-    if e.shape[1:] != x.shape[1:]:
-        raise ValueError(f"noise: got samples of shape {e.shape[1:]}, the data's have {x.shape[1:]}")
+    xp, N, e = namespace(x), len(x), array(e, "noise", shape=(None, x.shape[1]), like=x)
     target = xp.zeros((N + len(e), 1), dtype=x.dtype)
     target[:N] = 1
     pair = xp.concatenate([x, e]), target  # [contrastive.1]
@@ -190,7 +189,12 @@ def against_shuffled(shuffle=None):
         (x of shape (N, n), rng) -> (input (2N, n), target (2N, 1)). The data come first.
     """
     shuffle = shuffle_variables if shuffle is None else shuffle
-    return lambda x, rng: _against(x, shuffle(x, rng))
+
+    def task(x, rng):
+        x = array(x, "x", ndim=2)
+        return _against(x, shuffle(x, generator(rng)))
+
+    return task
 
 
 def shuffle_variables(x, rng):

@@ -18,7 +18,7 @@ falls by a factor of four when h is halved; for a wrong one only by two.
 
 import numpy as np
 
-from minissl.backend import array
+from minissl.backend import array, number
 
 
 def central_difference(f, theta, h=1e-5):
@@ -36,7 +36,7 @@ def central_difference(f, theta, h=1e-5):
     -------
     ndarray, shape (P,)
     """
-    theta = array(theta, "theta", ndim=1, dtype=np.float64)
+    theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     steps = h * np.eye(theta.size)
     return np.array([(f(theta + step) - f(theta - step)) / (2 * h) for step in steps])
 
@@ -56,16 +56,15 @@ def complex_step(f, theta, h=1e-20):
     -------
     ndarray, shape (P,)
     """
-    theta = array(theta, "theta", ndim=1, dtype=np.float64)
+    theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     steps = 1j * h * np.eye(theta.size)
     return np.array([np.imag(f(theta + step)) / h for step in steps])
 
 
 def relative_error(a, b):
     """|a - b| / max(|a|, |b|), Euclidean norms; 0 where both are zero."""
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape:
-        raise ValueError(f"b: got shape {b.shape}, expected {a.shape}, the shape of a")
+    a = array(a, "a")
+    b = array(b, "b", shape=a.shape)
     largest = max(np.linalg.norm(a), np.linalg.norm(b))
     return float(np.linalg.norm(a - b) / largest) if largest else 0.0
 
@@ -85,11 +84,16 @@ def gradient_error(objective, theta):
     float
         About 1e-10 for a right gradient in float64; of order 1 for a wrong one.
     """
+    theta = array(theta, "theta", ndim=1, dtype=np.float64)
     return relative_error(objective(theta)[1], central_difference(lambda t: objective(t)[0], theta))
 
 
 def taylor_slope(objective, theta, direction, h=1e-2):
     """The power of h with which the Taylor remainder [gradcheck.3] falls: 2 for a right gradient, 1 for a wrong one."""
+    theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
+    direction = array(direction, "direction", shape=theta.shape, like=theta)
     value, gradient = objective(theta)
     remainder = [abs(objective(theta + s * direction)[0] - value - s * (gradient @ direction)) for s in (h, h / 2)]
+    if not min(remainder) > 0:
+        raise ValueError(f"h: got remainders {remainder} at {h} and half of it, expected a larger step or direction")
     return float(np.log2(remainder[0] / remainder[1]))

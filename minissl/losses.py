@@ -41,16 +41,25 @@ def sigmoid(z, out=None):
 
     Parameters
     ----------
-    z : ndarray
+    z : array_like
+        Of any shape. NaN stays NaN where it stands.
     out : ndarray, optional
-        Array to fill; may be `z` itself.
+        Array to fill; may be `z` itself. Who hands one in has checked `z` already.
 
     Returns
     -------
     ndarray
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `z` is not a floating array.
     """
+    if out is None:
+        z = array(z, "z", finite=False)
+        out = namespace(z).empty_like(z)
     xp = namespace(z)
-    out = xp.multiply(z, 0.5, out=out)
+    xp.multiply(z, 0.5, out=out)
     xp.tanh(out, out=out)
     out += 1
     out *= 0.5

@@ -33,7 +33,7 @@ import itertools
 
 import numpy as np
 
-from minissl.backend import array, count, generator, integers, namespace, number
+from minissl.backend import array, count, generator, integers, namespace, number, pair
 
 
 def shuffle_patches(shape, grid):
@@ -124,6 +124,8 @@ def normalise(x, floor=10 / 255**2):
         Of the shape of `x`.
     """
     x, floor = array(x, "x"), number(floor, "floor", low=0, open_low=True)
+    if x.ndim == 0:
+        raise ValueError(f"x: got the number {x}, expected at least one dimension")
     x = x - x.mean(axis=-1, keepdims=True)
     return x / namespace(x).sqrt((x * x).mean(axis=-1, keepdims=True) + floor)  # [patches.4]
 
@@ -166,12 +168,10 @@ def _layout(shape, grid, gap):
 
     `x[:, pixels]` cuts images (rows) into patches; `q.reshape(N, -1)[:, place]` puts them together without the gaps.
     """
-    (h, w), (r, c), gap = shape, grid, count(gap, "gap", low=0)
-    for name, value in (("shape", h), ("shape", w), ("grid", r), ("grid", c)):
-        count(value, name)
+    (h, w), (r, c), gap = pair(shape, "shape"), pair(grid, "grid"), count(gap, "gap", low=0)
     a, b = (h - (r - 1) * gap) // r, (w - (c - 1) * gap) // c
     if a < 1 or b < 1 or (r * a + (r - 1) * gap, c * b + (c - 1) * gap) != (h, w):
-        raise ValueError(f"grid: {r} x {c} equal patches with gaps of {gap} do not fill images of {h} x {w} pixels")
+        raise ValueError(f"grid: got {r} x {c} patches with gaps of {gap}, expected to fill {h} x {w} pixels equally")
 
     def corners(step_down, step_across, width):
         rows = (np.arange(r)[:, None] * step_down + np.arange(a)).reshape(r, 1, a, 1)

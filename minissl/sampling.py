@@ -188,7 +188,12 @@ def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
 def denoiser_score(r, sigma):
     """The score x -> grad log p_sigma(x) of a denoising autoencoder r, trained to remove noise sigma [sampling.6]."""
     sigma = number(sigma, "sigma", low=0, open_low=True)
-    return lambda x: (r(x) - x) / sigma**2  # [sampling.6]
+
+    def score(x):
+        x = array(x, "x", ndim=2)
+        return (_like(r(x), x, x.shape, "r") - x) / sigma**2  # [sampling.6]
+
+    return score
 
 
 def noise_conditional(sigmas):
@@ -210,6 +215,7 @@ def noise_conditional(sigmas):
     sigmas = _levels(sigmas)
 
     def task(x, rng):
+        x, rng = array(x, "x", ndim=2), generator(rng)
         xp = namespace(x)
         sigma = xp.asarray(rng.choice(sigmas, size=(len(x), 1)), dtype=x.dtype)
         z = normal(rng, x.shape, x)
@@ -222,10 +228,10 @@ def conditional_score(net):
     """The score (x, sigma) -> grad log p_sigma(x) of a network trained on `noise_conditional` [sampling.8]."""
 
     def score(x, sigma):
-        sigma = number(sigma, "sigma", low=0, open_low=True)
+        x, sigma = array(x, "x", ndim=2), number(sigma, "sigma", low=0, open_low=True)
         c = 1 / (1 + sigma**2) ** 0.5
         told = _told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))
-        return -(c**2) * x + (c / sigma) * net(told)  # [sampling.8]
+        return -(c**2) * x + (c / sigma) * _like(net(told), x, x.shape, "net")  # [sampling.8]
 
     return score
 
@@ -243,6 +249,8 @@ def network_density(net):
     callable
         x -> (f(x) of shape (N,), df/dx of shape (N, n)), as `mala` takes it.
     """
+    if not hasattr(net, "sizes"):
+        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     if net.sizes[-1] != 1:
         raise ValueError(f"net: got {net.sizes[-1]} outputs, expected 1")
 
@@ -289,8 +297,9 @@ def _start(x, step, steps, rng):
 
 def _like(a, x, shape, name):
     """What a user's function returned, of the shape, dtype and library of the chains."""
-    if a.shape != shape or a.dtype != x.dtype or namespace(a) is not namespace(x):
-        raise ValueError(f"{name}: got shape {a.shape} and dtype {a.dtype}, expected {shape} and {x.dtype} as x")
+    if not isinstance(a, namespace(x).ndarray) or a.shape != shape or a.dtype != x.dtype:
+        got = f"shape {a.shape} and dtype {a.dtype}" if hasattr(a, "shape") else type(a).__name__
+        raise ValueError(f"{name}: got {got}, expected an array of shape {shape} and dtype {x.dtype} as x")
     return a
 
 

@@ -198,7 +198,7 @@ class WordMLP:
         xp, (V, d) = namespace(delta_0), self.embedding.shape
         dE = out.grad[: V * d]
         dE[:] = 0
-        places = H[0].reshape(-1, 1) * d + xp.arange(d)  # in the flat vector: faster than adding row by row
+        places = H[0].reshape(-1, 1).astype(np.int64) * d + xp.arange(d)  # in the flat vector: faster than by row
         xp.add.at(dE, places.reshape(-1), delta_0.reshape(-1))  # [words.2]
         return out.grad
 
@@ -255,7 +255,7 @@ def generate(model, start, length, *, temperature=1.0, top_k=None, rng=None):
     ndarray of int, shape (N, length)
         The words drawn, without the start.
     """
-    text = integers(start, "start", low=0, ndim=2)
+    text = integers(start, "start", low=0, ndim=2).astype(np.int64)
     k, length, rng = text.shape[1], count(length, "length"), generator(rng)
     number(temperature, "temperature", low=0, open_low=True)
     xp = namespace(text)

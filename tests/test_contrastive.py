@@ -256,7 +256,7 @@ def test_bad_input_is_named():
         against_noise(white(x), nu=1.5)
     with pytest.raises(TypeError, match="noise: got int"):
         against_noise(1)
-    with pytest.raises(ValueError, match=r"noise: got samples of shape \(3,\), the data's have \(2,\)"):
+    with pytest.raises(ValueError, match=r"noise: got shape \(10, 3\), expected \(any, 2\)"):
         against_noise(white(x))(x[:, :2], np.random.default_rng(0))
     with pytest.raises(ValueError, match="x: all 5 samples are the same"):
         gaussian_like(np.ones((5, 2)))

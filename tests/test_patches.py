@@ -208,9 +208,9 @@ def test_dtype_is_kept_and_the_device_gives_the_same(dtype):
     [
         (
             lambda: shuffle_patches((5, 4), (2, 2)),
-            "grid: 2 x 2 equal patches with gaps of 0 do not fill",
+            "grid: got 2 x 2 patches with gaps of 0, expected to fill 5 x 4 pixels equally",
         ),
-        (lambda: jigsaw((6, 6), (2, 2), [[0, 1, 2, 3]], gap=1), "grid: 2 x 2 equal patches with gaps of 1"),
+        (lambda: jigsaw((6, 6), (2, 2), [[0, 1, 2, 3]], gap=1), "grid: got 2 x 2 patches with gaps of 1"),
         (lambda: jigsaw((4, 4), (2, 2), [[0, 1, 2, 2]]), "permutations: expected in each row the numbers 0 to 3"),
         (lambda: jigsaw((4, 4), (2, 2), [[0, 1, 2]]), "permutations: expected in each row"),
         (lambda: jigsaw((4, 4), (2, 2), [[0, 1, 2, 4]]), "permutations: got values from 0 to 4"),
