@@ -58,7 +58,7 @@ Alain & Bengio, JMLR 15 (2014), theorem 1; Pathak et al., CVPR (2016); Zhang, Is
 
 import numpy as np
 
-from minissl.backend import array, count, generator, integers, namespace, normal, number, uniform
+from minissl.backend import array, generator, integers, namespace, normal, number, pair, plain, uniform
 
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -71,7 +71,12 @@ def identity():
     callable
         (x of shape (N, n), rng) -> (x, x).
     """
-    return lambda x, rng: (x, x)
+
+    def task(x, rng):
+        x = array(x, "x", ndim=2)
+        return x, x
+
+    return task
 
 
 def denoise(sigma):
@@ -127,7 +132,7 @@ def mask(q, fill=0.0, blocks=None, missing_only=False):
         If an argument is unfit, or x has another number of components than `blocks`.
     """
     q, fill = number(q, "q", low=0, high=1), number(fill, "fill")
-    blocks = None if blocks is None else integers(blocks, "blocks", low=0, high=np.size(blocks))
+    blocks = None if blocks is None else integers(blocks, "blocks", low=0, high=np.size(plain(blocks, "blocks")))
 
     def task(x, rng):
         x = array(x, "x", shape=(None, None if blocks is None else len(blocks)))
@@ -159,7 +164,7 @@ def image_blocks(shape, block):
     TypeError, ValueError
         If the image cannot be cut so.
     """
-    (h, w), (a, b) = (tuple(count(v, name) for v in pair) for name, pair in (("shape", shape), ("block", block)))
+    (h, w), (a, b) = pair(shape, "shape"), pair(block, "block")
     if h % a or w % b:
         raise ValueError(f"block: got {(a, b)}, expected divisors of the image's {(h, w)}")
     return ((np.arange(h) // a)[:, None] * (w // b) + np.arange(w) // b).ravel()
@@ -217,6 +222,7 @@ def l1(weight):
     beta = number(weight, "weight", low=0)
 
     def penalty(H):
+        H = array(H, "H", ndim=2, finite=False)
         xp, N = namespace(H), len(H)
         return beta / N * abs(H).sum(), beta / N * xp.sign(H)  # [autoencoder.7]
 
@@ -248,9 +254,10 @@ def kl_sparsity(weight, rho):
     rho = number(rho, "rho", low=0, high=1, open_low=True, open_high=True)
 
     def penalty(H):
+        H = array(H, "H", ndim=2, finite=False)
         xp, N = namespace(H), len(H)
         mean = H.mean(axis=0)
-        if not ((mean > 0) & (mean < 1)).all():
+        if ((mean <= 0) | (mean >= 1)).any():  # NaN is for the training loop to report
             raise ValueError(
                 f"H: got mean activations from {mean.min()} to {mean.max()}, expected within (0, 1): "
                 "use sigmoid units, and a smaller weight or step_size where they saturate"
