@@ -93,12 +93,14 @@ def gaussian_theta(mean, covariance):
 
 def logcosh(u):
     """ln f and its derivative for the smooth density of [densities.3] (the logistic one), elementwise."""
+    u = array(u, "u", finite=False)
     xp, a = namespace(u), math.pi / (2 * 3**0.5)
     return -2 * (xp.logaddexp(a * u, -a * u) - math.log(2)) + math.log(a / 2), -2 * a * xp.tanh(a * u)
 
 
 def laplace(u):
     """ln f and its derivative for the Laplacian density of [densities.3], elementwise."""
+    u = array(u, "u", finite=False)
     xp = namespace(u)
     return -(2**0.5) * xp.abs(u) - math.log(2) / 2, -(2**0.5) * xp.sign(u)
 
@@ -133,6 +135,8 @@ def ica_likelihood(x, source=logcosh):
 
 def energy(net):
     """A network with one output as a model [densities.5]; it sets `net.theta` to each theta that is tried."""
+    if not hasattr(net, "sizes"):
+        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     if net.sizes[-1] != 1:
         raise ValueError(f"net: got {net.sizes[-1]} outputs, expected one, ln p_m")
 

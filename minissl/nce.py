@@ -133,6 +133,7 @@ def estimate(model, theta, x, noise, nu=1, *, rng=None, iterations=1000, toleran
 
 def derivatives(model, theta, x):
     """g [nce.1] at each row of `x`, shape (N, P), one row at a time: for theory, not for estimation."""
+    x = array(x, "x", ndim=2)
     xp = namespace(x)
     one = xp.ones(1, dtype=x.dtype)
     return xp.stack([model(theta, x[i : i + 1])[1](one) for i in range(len(x))])
@@ -188,7 +189,7 @@ def optimal_noise(model, theta, x, nu, weights, iterations=1000, tolerance=1e-9)
     ndarray, shape (N,)
         At the nodes; sum_i weights_i r_i = 1.
     """
-    nu = number(nu, "nu", low=0, open_low=True)
+    nu, tolerance = number(nu, "nu", low=0, open_low=True), number(tolerance, "tolerance", low=0)
     x = array(x, "x", ndim=2)
     xp, weights = namespace(x), _weights(weights, x)
     g, r = derivatives(model, theta, x), xp.ones(len(x), dtype=x.dtype)
