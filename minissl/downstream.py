@@ -53,7 +53,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minissl.backend import array, count, generator, integers, namespace, number
+from minissl.backend import array, count, generator, integers, namespace, number, pair
 from minissl.losses import softmax
 from minissl.optimizers import lbfgs
 
@@ -172,8 +172,8 @@ def choose_l2(features, labels, candidates=(1e-3, 1e-2, 1e-1, 1.0), *, folds=5, 
     """
     H, c, K = _labelled(features, labels, at_least=2)
     xp, N = namespace(H), len(H)
-    if not len(candidates):
-        raise ValueError("candidates: got none, expected at least one")
+    if not isinstance(candidates, (tuple, list)) or not candidates:
+        raise ValueError(f"candidates: got {candidates!r}, expected a tuple of at least one")
     fold = _folds(c, count(folds, "folds", low=2, high=N), generator(rng))
     H, losses = _narrowed(H)[0], np.zeros(len(candidates))
     for f in range(folds):
@@ -212,7 +212,7 @@ def pooled_features(f, images, window, grid=(2, 2), block=256):
         If a window does not fit into an image, or a region would be empty.
     """
     images = array(images, "images", ndim=3)
-    xp, (N, h, w), (a, b) = namespace(images), images.shape, window
+    xp, (N, h, w), (a, b), grid = namespace(images), images.shape, pair(window, "window"), pair(grid, "grid")
     count(a, "window", high=h), count(b, "window", high=w), count(block, "block")
     places = h - a + 1, w - b + 1
     for regions, size in zip(grid, places, strict=True):
@@ -221,7 +221,8 @@ def pooled_features(f, images, window, grid=(2, 2), block=256):
     out = []
     for start in range(0, N, block):
         every = xp.lib.stride_tricks.sliding_window_view(images[start : start + block], (a, b), axis=(1, 2))
-        features = f(every.reshape(-1, a * b)).reshape(len(every), *places, -1)
+        q = every.reshape(-1, a * b)
+        features = array(f(q), "f", shape=(len(q), None)).reshape(len(every), *places, -1)
         regions = [features[:, r[0] : r[-1] + 1, c[0] : c[-1] + 1] for r in rows for c in columns]
         out.append(xp.concatenate([region.mean(axis=(1, 2)) for region in regions], axis=1))  # [downstream.6]
     return xp.concatenate(out)

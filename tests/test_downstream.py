@@ -305,7 +305,7 @@ BAD = [
     ("l2: got -1", lambda: objective(H, C, -1)),
     ("l2: got 'a'", lambda: objective(H, C, "a")),
     ("l2: got 0", lambda: choose_l2(H, C, (1, 0))),
-    ("candidates: got none", lambda: choose_l2(H, C, ())),
+    ("candidates: got", lambda: choose_l2(H, C, ())),
     ("folds: got 1", lambda: choose_l2(H, C, folds=1)),
     ("folds: got 12", lambda: choose_l2(H, C, folds=12)),
     ("rng: ", lambda: choose_l2(H, C, rng="a")),
