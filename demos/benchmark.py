@@ -1,276 +1,183 @@
 # %% [markdown]
 # # Speed: how near to the matrix products?
-# Not part of the gallery; run it on a quiet machine: `python demos/benchmark.py [--threads 2]`. Peers that are
-# installed are measured beside minissl; none is needed.
+# Not part of the gallery; run it on a quiet machine: `python demos/benchmark.py [--threads 2] [--device gpu]`. Peers
+# that are installed (PyTorch, JAX, scikit-learn, statsmodels) are measured beside minissl; none is needed.
 
 # %%
-import os
+import timing  # first: it sets the number of threads, which NumPy reads when it is imported
+
+# isort: split
 import sys
+from functools import partial
 
-THREADS = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else 1
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = str(THREADS)  # before NumPy is imported
-if hasattr(os, "sched_setaffinity"):  # JAX has no setting for the number of threads; the kernel has
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
-
-import importlib.util
-import time
-
+import fits
 import numpy as np
+import peers
 from gallery import Demo, plt
+from timing import THREADS, median
 
 import minissl as ssl
+from minissl import downstream
 
 demo = Demo(
     "benchmark",
     "Speed: near the matrix products",
     "A network is matrix products and little else; so should be the time that it takes.",
     "time of a training step / time of its matrix products alone",
-    {"--threads": {"type": int, "default": 1, "help": "threads of every library (default: 1)"}},
+    {
+        "--threads": {"type": int, "default": 1, "help": "threads of every library (default: 1)"},
+        "--device": {"choices": ["cpu", "gpu"], "default": "cpu", "help": "gpu: the training step only, on CuPy"},
+        "--busy": {"action": "store_true", "help": "time even if the machine is busy with something else"},
+    },
 )
-PEERS = {name: importlib.util.find_spec(name) is not None for name in ("torch", "jax", "sklearn")}
-demo.say(
-    "Not installed, so not measured: " + (", ".join(n for n, here in PEERS.items() if not here) or "nothing") + "."
-)
-busy = os.getloadavg()[0]
-if busy > 0.7 and not demo.quick:
-    demo.say(f"The machine is busy (load {busy:.1f}); these timings are not to be trusted.")
+GPU, HERE = demo.options.device == "gpu", fits.PEERS
+demo.say("Not installed, so not measured: " + (", ".join(n for n, here in HERE.items() if not here) or "nothing") + ".")
+others = timing.busy()
+if others > 0.1:
+    if not (demo.quick or demo.options.busy):
+        sys.exit(f"Others keep {others:.1f} processors busy; come back when it is quiet, or say --busy.")
+    demo.say(f"Others keep {others:.1f} processors busy: these timings are not to be trusted.")
+if HERE["sklearn"]:
+    from threadpoolctl import threadpool_info
 
-
-def ratios(runs, rounds, seconds):
-    """Time several functions in turn and compare each with the first.
-
-    Parameters
-    ----------
-    runs : dict of str to callable
-    rounds : int
-        How many turns; every turn times each function once.
-    seconds : float
-        How long each is repeated within one turn.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (rounds,)
-        Seconds per call; the ratio of two is to be taken turn by turn.
-    """
-    repeats = {}
-    for name, run in runs.items():
-        run()
-        began = time.perf_counter()
-        run()
-        repeats[name] = max(1, int(seconds / (time.perf_counter() - began)))
-    times = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            for _ in range(repeats[name]):
-                run()
-            times[name].append((time.perf_counter() - began) / repeats[name])
-    return {name: np.array(t) for name, t in times.items()}
-
-
-def median(values):
-    """Median and quartiles, as text."""
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
-
+    kernels = {f"{lib['filepath'].split('/')[-2]}: {lib.get('architecture')}" for lib in threadpool_info()}
+    demo.say(f"Kernels of the BLAS libraries: {', '.join(sorted(kernels))}.")
+ROUNDS, SECONDS = (2, 0.02) if demo.quick else (11, 0.1)
 
 # %% [markdown]
-# ## A training step over its own matrix products
+# ## A training step, and an epoch, over their own matrix products
 # A step needs these products and nothing else that is large: H W forward; H^T Delta and Delta W^T backward. The floor
 # is these alone, into preallocated arrays. What a library adds (activation, loss, bias, Adam, bookkeeping) shows as
-# time over the floor. All libraries start from the same parameters and see the same batch; their losses must agree.
+# time over the floor. A step gets its batch for nothing; an epoch shuffles and gathers besides. All libraries start
+# from the same parameters and must arrive at the same loss.
 
 # %%
-SHAPES = [((64, 32, 64), 64), ((64, 256, 64), 128), ((784, 256, 64, 256, 784), 256), ((1024,) * 4, 1024)]
+SHAPES = [  # layers, batch, batches per epoch
+    ((64, 32, 64), 64, 32),
+    ((64, 256, 64), 128, 32),
+    ((784, 256, 64, 256, 784), 256, 16),
+    ((1024,) * 4, 1024, 2),
+]
+LIBRARIES = {"floor": peers.floor, "minissl": peers.minissl}
+if HERE["torch"]:
+    modes = ("eager", "fused Adam", "compiled")[: 2 if demo.quick else 3]
+    device = "cuda" if GPU else "cpu"
+    LIBRARIES |= {f"torch {mode}": partial(peers.torch, mode=mode, device=device) for mode in modes}
+if HERE["jax"] and not GPU:
+    LIBRARIES |= {"jax jit": peers.jax_jit, "jax scan": peers.jax_scan}
+if HERE["sklearn"] and not GPU:
+    LIBRARIES["sklearn"] = peers.sklearn
+NAMES = list(LIBRARIES)[1:]
+xp, wait = np, lambda: None
+if GPU:
+    import cupy as xp
+
+    wait = xp.cuda.Device().synchronize
+    SHAPES += [((2048,) * 4, 2048, 2), ((4096,) * 4, 4096, 2)]
 
 
-def floor_step(net, x):
-    """The matrix products of one training step, and nothing else."""
-    work = net.workspace(len(x))
-    work.H[0] = x
-    for H, D in zip(work.H[1:], work.D[1:], strict=True):
-        H[:] = D[:] = 1e-3
-    L = len(net.weights)
-
-    def step():
-        for l in range(L):
-            np.dot(work.H[l], net.weights[l], out=work.H[l + 1])
-        for l in range(L, 0, -1):
-            np.dot(work.H[l - 1].T, work.D[l], out=work.dW[l - 1])
-            if l > 1:
-                np.dot(work.D[l], net.weights[l - 1].T, out=work.D[l - 1])
-
-    return step
+def training(name, sizes, N, batches, activation):
+    """Step and epoch of one library, from the same parameters and data as all others."""
+    x = np.random.default_rng(0).standard_normal((batches * N, sizes[0]), dtype=np.float32)
+    ours = xp if name in ("floor", "minissl") else np
+    return LIBRARIES[name](ssl.MLP(sizes, activation, rng=0, xp=ours), ours.asarray(x), N)
 
 
-def minissl_step(net, x):
-    """One step of minissl, through `train` itself: an epoch of one batch."""
-    endless = ssl.train(net, x, lambda x, rng: (x, x), ssl.squared_error, epochs=10**9, batch_size=len(x), rng=0)
-    return lambda: next(endless)
+def disagreement(name, *problem):
+    """Relative difference to minissl's loss: after 20 steps on one batch, or after 5 epochs where there is no step."""
+    (step, epoch), (our_step, our_epoch) = training(name, *problem), training("minissl", *problem)
+    run, our_run, times = (step, our_step, 20) if step else (epoch, our_epoch, 5)
+    return abs([run() for _ in range(times)][-1] / [our_run() for _ in range(times)][-1] - 1)
 
 
-def torch_step(net, x, fused):
-    """One eager step of PyTorch: the same architecture, parameters, batch, loss and Adam."""
-    import torch
-
-    torch.set_num_threads(THREADS)
-    layers = []
-    for W, b in zip(net.weights, net.biases, strict=True):
-        linear = torch.nn.Linear(*W.shape)
-        with torch.no_grad():
-            linear.weight[:] = torch.from_numpy(W.T.copy())
-            linear.bias[:] = torch.from_numpy(b.copy())
-        layers += [linear, torch.nn.Tanh() if net.activations[0] == "tanh" else torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    adam = torch.optim.Adam(model.parameters(), fused=fused)
-    batch = torch.from_numpy(x)
-
-    def step():
-        adam.zero_grad()
-        loss = ((model(batch) - batch) ** 2).sum(dim=1).mean()
-        loss.backward()
-        adam.step()
-        return float(loss.detach())
-
-    return step
+def over_floor(sizes, N, batches, activation):
+    """Time over the floor's, {name: turn by turn}, of a step and of an epoch; and the floor of a step in seconds."""
+    pairs = {name: training(name, sizes, N, batches, activation) for name in LIBRARIES}
+    steps = timing.turns({name: step for name, (step, _) in pairs.items() if step}, ROUNDS, SECONDS, wait)
+    epochs = timing.turns({name: epoch for name, (_, epoch) in pairs.items()}, ROUNDS, SECONDS, wait)
+    ratios = [{name: t / times["floor"] for name, t in times.items()} for times in (steps, epochs)]
+    return *ratios, np.median(steps["floor"])
 
 
-def jax_step(net, x):
-    """One jitted step of JAX, likewise, the parameters given away to be overwritten."""
-    import jax
-    import jax.numpy as jnp
-
-    phi = jnp.tanh if net.activations[0] == "tanh" else jax.nn.relu
-    theta = [(jnp.array(W), jnp.array(b)) for W, b in zip(net.weights, net.biases, strict=True)]
-    zeros = jax.tree.map(jnp.zeros_like, theta)
-    batch = jnp.array(x)
-
-    def J(theta):
-        H = batch
-        for W, b in theta[:-1]:
-            H = phi(H @ W + b)
-        W, b = theta[-1]
-        return ((H @ W + b - batch) ** 2).sum(axis=1).mean()
-
-    def update(state):
-        theta, m, v, t = state
-        loss, g = jax.value_and_grad(J)(theta)
-        t = t + 1
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-        move = lambda p, m, v: p - 1e-3 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)  # noqa: E731
-        return (jax.tree.map(move, theta, m, v), m, v, t), loss
-
-    compiled = jax.jit(update, donate_argnums=0)
-    state = (theta, zeros, jax.tree.map(jnp.zeros_like, theta), jnp.float32(0))
-
-    def step():
-        nonlocal state
-        state, loss = compiled(state)
-        return float(loss)
-
-    return step
-
-
-def sklearn_step(net, x):
-    """One `partial_fit` of scikit-learn on the batch; it starts from parameters of its own."""
-    from sklearn.neural_network import MLPRegressor
-
-    hidden, phi = net.sizes[1:-1], net.activations[0]
-    model = MLPRegressor(hidden_layer_sizes=hidden, activation=phi, alpha=0, batch_size=len(x), random_state=0)
-    return lambda: model.partial_fit(x, x).loss_
-
-
-# %%
-NAMES = ["minissl", "torch eager", "torch fused Adam", "jax jit", "sklearn"]
-ROUNDS, SECONDS = (2, 0.02) if demo.quick else (15, 0.15)
-
-
-def compare_steps(sizes, N, activation):
-    """Times of one step of each library, and the largest relative difference of their losses after 20 steps."""
-    x = np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32)
-    nets = iter([ssl.MLP(sizes, activation, rng=0) for _ in range(len(NAMES) + 1)])
-    runs = {"floor": floor_step(next(nets), x), "minissl": minissl_step(next(nets), x)}
-    if PEERS["torch"]:
-        runs |= {"torch eager": torch_step(next(nets), x, False), "torch fused Adam": torch_step(next(nets), x, True)}
-    if PEERS["jax"]:
-        runs["jax jit"] = jax_step(next(nets), x)
-    losses = {name: [run() for _ in range(20)][-1] for name, run in runs.items() if name != "floor"}
-    if PEERS["sklearn"]:
-        runs["sklearn"] = sklearn_step(next(nets), x)
-    return ratios(runs, ROUNDS, SECONDS), max(abs(loss / losses["minissl"] - 1) for loss in losses.values())
-
-
-measured, rows, agreement = {}, [], 0.0
-for sizes, N in SHAPES[: 1 if demo.quick else None]:
-    for activation in ("tanh", "relu"):
-        times, difference = compare_steps(sizes, N, activation)
-        agreement = max(agreement, difference)
+step_rows, epoch_rows, steps, epochs, apart = [], [], {}, {}, dict.fromkeys(NAMES, 0.0)
+for sizes, N, batches in SHAPES[: 1 if demo.quick else None]:
+    for activation in ("tanh", "relu")[: 1 if demo.quick else 2]:
         label = f"{'-'.join(map(str, sizes))}, {N}, {activation}"
-        measured[label] = {name: times[name] / times["floor"] for name in NAMES if name in times}
-        cells = [median(measured[label][name]) if name in times else "-" for name in NAMES]
-        rows.append([label, f"{1e6 * np.median(times['floor']):.0f}", *cells])
+        steps[label], epochs[label], floor = over_floor(sizes, N, batches, activation)
+        step_rows.append([label, f"{1e6 * floor:.0f}"])
+        epoch_rows.append([label, batches])
+        for row, ratios in ((step_rows[-1], steps[label]), (epoch_rows[-1], epochs[label])):
+            row += [median(ratios[name]) if name in ratios else "-" for name in NAMES]
+        if sizes[0] < 1024:
+            apart |= {n: max(apart[n], disagreement(n, sizes, N, batches, activation)) for n in NAMES[1:]}
+conditions = f"{THREADS} thread(s) of the {demo.options.device}, float32; median (quartiles) of the ratio turn by turn"
 demo.table(
-    f"A training step over its own matrix products, {THREADS} thread(s), float32",
+    f"A training step over its own matrix products, {conditions}",
     ["layers, batch, activation", "floor, us", *NAMES],
-    rows,
-    "Median (quartiles) of the ratio turn by turn. After 20 steps from the same parameters the losses of minissl, "
-    f"torch and jax differ by {agreement:.0e} at most; scikit-learn starts from parameters of its own.",
+    step_rows,
+    "Largest relative difference to minissl's loss, up to 784 wide, after 20 steps on one batch (jax scan: after 5 "
+    "epochs, whose batches are other ones): " + ", ".join(f"{name} {apart[name]:.0e}" for name in NAMES[1:]) + ".",
+)
+demo.table(
+    f"An epoch over the matrix products of its batches, {conditions}",
+    ["layers, batch, activation", "batches", *NAMES],
+    epoch_rows,
 )
 
 # %%
-fig, ax = plt.subplots(figsize=(9, 4))
-for k, name in enumerate(NAMES):
-    places = [i + 0.16 * (k - 2) for i, label in enumerate(measured) if name in measured[label]]
-    if places:
-        ax.bar(places, [np.median(m[name]) for m in measured.values() if name in m], 0.15, label=name)
-ax.axhline(1, color="black", linewidth=1, label="matrix products alone")
-ax.set_yscale("log")
-ax.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
-ax.set_xticks(range(len(measured)), [label.replace(", ", "\n", 1) for label in measured], fontsize=7)
-ax.set_ylabel("time / time of the matrix products")
-ax.legend(ncols=3, frameon=False, fontsize=8)
-demo.figure(fig, f"steps_{THREADS}", "A training step over the matrix products it cannot do without (log scale).")
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharex=True, sharey=True)
+for ax, measured, title in zip(axes, (steps, epochs), ("a step on one batch", "an epoch"), strict=True):
+    for k, name in enumerate(NAMES):
+        places = [(np.median(ratios[name]), i) for i, ratios in enumerate(measured.values()) if name in ratios]
+        style = (
+            {"marker": "*", "markersize": 15, "color": "crimson"} if name == "minissl" else {"marker": "osD^vP"[k - 1]}
+        )
+        ax.plot(*zip(*places, strict=True), linestyle="", label=name, **style) if places else None
+    ax.axvline(1, color="black", linewidth=1)
+    ax.set_xscale("log")
+    ax.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
+    ax.set_xlabel("time / time of the matrix products alone")
+    ax.set_title(title, fontsize=10)
+    ax.grid(axis="y", alpha=0.3)
+axes[0].set_yticks(range(len(steps)), list(steps))
+axes[0].invert_yaxis()
+fig.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False)
+demo.figure(
+    fig,
+    f"{demo.options.device}_{THREADS}",
+    f"Training over the matrix products that it cannot do without (line), {THREADS} thread(s): the nearer, the better.",
+)
+if GPU:
+    demo.finish()
+    sys.exit()
 
 # %% [markdown]
-# ## An epoch over its steps
+# ## What an epoch adds to its steps
 # An epoch shuffles, gathers batches and draws noise besides. The noise is counted apart: it costs what the generator
 # costs.
 
 
 # %%
-def compare_epoch(sizes, N):
-    """Times of 32 steps on one batch, of epochs of 32 batches with and without noise, and of the noise alone."""
-    x = np.random.default_rng(0).standard_normal((32 * N, sizes[0]), dtype=np.float32)
-    rng = np.random.default_rng(0)
+def noisy(x, rng):
+    return x + 0.3 * rng.standard_normal(x.shape, dtype=x.dtype), x
 
-    def epochs(task):
-        net = ssl.MLP(sizes, "tanh", rng=0)
-        return ssl.train(net, x, task, ssl.squared_error, epochs=10**9, batch_size=N, rng=0)
 
-    step, plain, noisy = (
-        minissl_step(ssl.MLP(sizes, "tanh", rng=0), x[:N].copy()),
-        epochs(lambda x, rng: (x, x)),
-        epochs(lambda x, rng: (x + 0.3 * rng.standard_normal(x.shape, dtype=x.dtype), x)),
-    )
+rows, rng = [], np.random.default_rng(0)
+for sizes, N, batches in SHAPES[: 1 if demo.quick else None]:
+    x = rng.standard_normal((batches * N, sizes[0]), dtype=np.float32)
+    step, plain = peers.minissl(ssl.MLP(sizes, "tanh", rng=0), x, N)
     runs = {
-        "steps": lambda: [step() for _ in range(32)],
-        "plain": lambda: next(plain),
-        "noisy": lambda: next(noisy),
-        "noise": lambda: rng.standard_normal(x.shape, dtype=np.float32),
+        "steps": lambda step=step, batches=batches: [step() for _ in range(batches)],
+        "plain": plain,
+        "noisy": peers.minissl(ssl.MLP(sizes, "tanh", rng=0), x, N, noisy)[1],
+        "noise": lambda shape=x.shape: rng.standard_normal(shape, dtype=np.float32),
     }
-    return ratios(runs, ROUNDS, SECONDS)
-
-
-rows = []
-for sizes, N in SHAPES[: 1 if demo.quick else 3]:
-    t = compare_epoch(sizes, N)
+    t = timing.turns(runs, ROUNDS, SECONDS)
     columns = t["plain"] / t["steps"], t["noisy"] / t["steps"], (t["noisy"] - t["noise"]) / t["steps"]
-    rows.append([f"{'-'.join(map(str, sizes))}, {N}", *map(median, columns)])
+    rows.append([f"{'-'.join(map(str, sizes))}, {N}", batches, *map(median, columns)])
 demo.table(
-    "An epoch of 32 batches over 32 steps on one batch",
-    ["layers, batch", "plain", "denoising", "denoising, less its noise"],
+    f"An epoch over as many steps on one batch, {THREADS} thread(s)",
+    ["layers, batch", "batches", "plain", "denoising", "denoising, less its noise"],
     rows,
 )
 
@@ -280,54 +187,118 @@ demo.table(
 # principal angle to a float64 reference. A solver that is quick and inexact is no rival, so each ratio stands beside
 # its angle.
 
+# %%
+SOLVERS = ("covariance_eigh", "arpack", "randomized")
+
+
+def over_peers(ways, rounds):
+    """Seconds of minissl, and the ratio to each peer as text."""
+    times = timing.turns(ways, rounds, 0.05)
+    return np.median(times["minissl"]), {name: median(times["minissl"] / times[name]) for name in times}
+
+
+rows = []
+for dtype in ("float32", "float64"):
+    for N, n, m in [(10000, 64, 10), (60000, 784, 50), (2000, 5000, 20), (5000, 2000, 20)][: 1 if demo.quick else None]:
+        x = fits.pca_problem(N, n, m, dtype)
+        ways, V = fits.pca_ways(x, m), fits.pca_axes(x, m)
+        angles = {name: f"{fits.sine(way(), V):.0e}" for name, way in ways.items()}
+        ours, ratios = over_peers(ways, 2 if demo.quick else 7)
+        cells = [f"{ratios[name]}, {angles[name]}" if name in ways else "-" for name in SOLVERS]
+        rows.append([f"({N}, {n}, {m}) {dtype}", f"{1e3 * ours:.3g} ms, {angles['minissl']}", *cells])
+demo.table(
+    f"PCA: time of minissl over that of scikit-learn's solver, and the solver's angle, {THREADS} thread(s)",
+    ["(N, n, m)", "minissl: time, angle", *(f"/ {name}" for name in SOLVERS)],
+    rows,
+    "Not run: covariance_eigh for N < n, arpack at 60,000 rows.",
+)
+
+# %% [markdown]
+# ## The linear probe beside scikit-learn's LogisticRegression
+# Both minimise the same function by L-BFGS until no component of the gradient is larger than the tolerance. How far
+# above the minimum each one stops, in float64, stands beside the time.
 
 # %%
-def pca_problem(N, n, m, dtype):
-    """Data with that spectrum, and its first m axes as rows, from the smaller of C and K in float64."""
-    rng, k = np.random.default_rng(0), min(N, n)
-    x = rng.standard_normal((N, k), dtype=np.float32) / np.arange(1, k + 1, dtype=np.float32)
-    x = (x @ np.linalg.qr(rng.standard_normal((n, k), dtype=np.float32))[0].T + np.float32(0.5)).astype(dtype)
-    y = x - x.mean(axis=0, dtype=np.float64)
-    V = np.linalg.eigh(y.T @ y if n <= N else y @ y.T)[1][:, ::-1][:, :m]
-    return x, (V if n <= N else np.linalg.qr(y.T @ V)[0]).T
+rows = []
+for dtype in ("float32", "float64"):
+    for N, m, K in [(2000, 64, 10), (50000, 256, 10)][: 1 if demo.quick else None]:
+        features, labels = fits.probe_problem(N, m, K, dtype)
+        J = downstream.objective(features.astype(float), labels, 1e-4)
+        least = downstream.probe(features.astype(float), labels, 1e-4, tolerance=1e-8).value
+        ways = fits.probe_ways(features, labels, 1e-4, 1e-4)
+        above = {name: f"{J(way().astype(float))[0] - least:.0e}" for name, way in ways.items()}
+        ours, ratios = over_peers(ways, 2 if demo.quick else 7)
+        peer = "LogisticRegression"
+        cell = f"{ratios[peer]}, {above[peer]}" if peer in ways else "-"
+        rows.append([f"({N}, {m}, {K}) {dtype}", f"{1e3 * ours:.3g} ms, {above['minissl']}", cell])
+demo.table(
+    f"Probe: time of minissl over scikit-learn's, and how far above the minimum each stops, {THREADS} thread(s)",
+    ["(N, m, K)", "minissl: time, above the minimum", "/ LogisticRegression"],
+    rows,
+)
 
+# %% [markdown]
+# ## Linear autoregression beside least squares on the lagged matrix
+# All three solve one and the same least-squares problem.
 
-def sine(W, V):
-    """Sine of the largest principal angle between the row spaces."""
-    W, V = (np.linalg.qr(np.asarray(M, dtype=np.float64).T)[0].T for M in (W, V))
-    return float(np.linalg.norm(W - W @ V.T @ V, 2))
+# %%
+rows = []
+for T, p in [(10_000, 10), (100_000, 100), (1_000_000, 10)][: 1 if demo.quick else None]:
+    ways = fits.ar_ways(fits.series(T), p)
+    answers = {name: way() for name, way in ways.items()}
+    ours, ratios = over_peers(ways, 2 if demo.quick else 5)
+    cells = [
+        f"{ratios[name]}, {abs(answers[name] - answers['minissl']).max():.0e}" if name in ways else "-"
+        for name in ("lagged matrix", "statsmodels")
+    ]
+    rows.append([f"T = {T:,}, p = {p}", f"{1e3 * ours:.3g} ms", *cells])
+demo.table(
+    f"AR(p): time of minissl over the peer's, and the largest difference of a coefficient, {THREADS} thread(s)",
+    ["series", "minissl", "/ lagged matrix", "/ statsmodels"],
+    rows,
+)
 
+# %% [markdown]
+# ## Peak memory
+# Each in a process of its own: how much the kernel saw it grow while it ran, after the data were made and the library
+# was loaded. Training must not need more for more steps.
 
-def compare_pca(N, n, m, dtype):
-    """Seconds of each solver, turn by turn, and the sine of its angle to the reference."""
-    from sklearn.decomposition import PCA
-
-    x, V = pca_problem(N, n, m, dtype)
-    solvers = ["randomized"] + ["covariance_eigh"] * (N > n) + ["arpack"] * (N < 50000)
-    models = {name: PCA(m, svd_solver=name, random_state=0) for name in solvers}
-    runs = {"minissl": lambda: pca.by_svd(x, m)} | {k: lambda f=f: f.fit(x) for k, f in models.items()}
-    angles = {name: sine(f.fit(x).components_, V) for name, f in models.items()} | {
-        "minissl": sine(runs["minissl"]().W, V)
-    }
-    return ratios(runs, 2 if demo.quick else 9, 0.05), angles
-
-
-if PEERS["sklearn"]:
-    from minissl import pca
-
-    shapes = [(10000, 64, 10), (60000, 784, 50), (2000, 5000, 20), (5000, 2000, 20)]
-    rows = []
-    for dtype in ("float32", "float64"):
-        for N, n, m in shapes[: 1 if demo.quick else None]:
-            times, angles = compare_pca(N, n, m, dtype)
-            ours = f"{1e3 * np.median(times['minissl']):.3g} ms, {angles.pop('minissl'):.0e}"
-            cells = {k: f"{median(times['minissl'] / times[k])}, {a:.0e}" for k, a in angles.items()}
-            names = ("covariance_eigh", "arpack", "randomized")
-            rows.append([f"({N}, {n}, {m}) {dtype}", ours, *(cells.get(name, "-") for name in names)])
-    demo.table(
-        f"PCA: time of minissl over that of scikit-learn's solver, and the solver's angle, {THREADS} thread(s)",
-        ["(N, n, m)", "minissl: time, angle", *(f"/ {name}" for name in names)],
-        rows,
-        "Median (quartiles) of the ratio turn by turn. Not run: covariance_eigh for N < n, arpack at 60,000 rows.",
-    )
+# %%
+TRAIN = (
+    "x = np.random.default_rng(0).standard_normal((2560, 784), dtype='f4'); "
+    "make = lambda *sizes: {}(ssl.MLP(sizes, 'tanh', rng=0), x[:, :sizes[0]].copy(), 256)[1]; make(2, 2)()"
+)
+EPOCHS = "run = make(784, 256, 64, 256, 784); [run() for _ in range({})]"
+CASES = [  # what; setup and statement as source text, with the way's name for {}; the ways
+    ("training, 10 steps", TRAIN, EPOCHS.format(1), ["minissl", "torch", "jax_jit", "jax_scan", "sklearn"]),
+    ("training, 1,000 steps", TRAIN, EPOCHS.format(100), ["minissl"]),
+    (
+        "PCA, (60000, 784, 50), float32",
+        "ways = pca_ways(pca_problem(60000, 784, 50, 'float32'), 50)",
+        "ways['{}']()",
+        ["minissl", "covariance_eigh", "randomized"],
+    ),
+    (
+        "probe, (50000, 256, 10), float32",
+        "ways = probe_ways(*probe_problem(50000, 256, 10, 'float32'), 1e-4, 1e-4)",
+        "ways['{}']()",
+        ["minissl", "LogisticRegression"],
+    ),
+    (
+        "AR(100), 100,000 values",
+        "ways = ar_ways(series(100_000), 100)",
+        "ways['{}']()",
+        ["minissl", "lagged matrix", "statsmodels"],
+    ),
+]
+LIBRARY = {"jax_jit": "jax", "jax_scan": "jax"} | dict.fromkeys(
+    ("covariance_eigh", "randomized", "LogisticRegression"), "sklearn"
+)
+rows = []
+for what, setup, statement, ways in CASES[: 1 if demo.quick else None] if sys.platform == "linux" else []:
+    ways = ways[:1] if demo.quick else [name for name in ways if HERE.get(LIBRARY.get(name, name), True)]
+    peaks = [f"{name} {timing.peak(setup.format(name), statement.format(name)):.1f}" for name in ways]
+    rows.append([what, peaks[0].removeprefix("minissl "), ", ".join(peaks[1:])])
+if rows:
+    demo.table("Peak memory beyond data and library, MB", ["what", "minissl", "peers"], rows)
 demo.finish()

@@ -1,0 +1,170 @@
+"""One and the same training in several libraries, for demos/benchmark.py.
+
+Squared error summed over components, averaged over samples; Adam with its published settings; float32; a linear output.
+Each function takes a network of minissl, whose parameters all start from, data x (B N, n) and the batch size N, and
+returns two functions without arguments: one step on the first batch, and one epoch of B batches drawn without
+replacement, each returning its mean loss.
+"""
+
+import math
+
+import numpy as np
+from timing import THREADS
+
+import minissl as ssl
+from minissl.backend import namespace
+from minissl.training import loss_and_gradient
+
+
+def same(x, rng):
+    """The pretext task that asks for nothing: the target is the input."""
+    return x, x
+
+
+def floor(net, x, N):
+    """The matrix products of a step and nothing else: H W forward, H^T Delta and Delta W^T backward."""
+    xp, L, work = namespace(x), len(net.weights), net.workspace(N)
+    work.H[0] = x[:N].copy()
+    for H, D in zip(work.H[1:], work.D[1:], strict=True):
+        H[:] = D[:] = 1e-3
+
+    def step():
+        for l in range(L):
+            xp.dot(work.H[l], net.weights[l], out=work.H[l + 1])
+        for l in range(L, 0, -1):
+            xp.dot(work.H[l - 1].T, work.D[l], out=work.dW[l - 1])
+            if l > 1:
+                xp.dot(work.D[l], net.weights[l - 1].T, out=work.D[l - 1])
+
+    return step, lambda: [step() for _ in range(len(x) // N)]
+
+
+def minissl(net, x, N, task=same):
+    """What `ssl.train` does with a batch, and `ssl.train`."""
+    batch, work, adam = x[:N].copy(), net.workspace(N), ssl.Adam()
+    epochs = ssl.train(net, x, task, ssl.squared_error, epochs=10**9, batch_size=N, rng=0)
+
+    def step():
+        value, grad = loss_and_gradient(net, batch, (batch,), ssl.squared_error, out=work)
+        move = adam.step(grad)
+        assert math.isfinite(value) and math.isfinite(move.dot(move))
+        net.theta[:] += move
+        return float(value)
+
+    return step, lambda: next(epochs)
+
+
+def torch(net, x, N, mode="eager", device="cpu"):
+    """PyTorch: eager, with its fused Adam, or with loss and gradient compiled and Adam fused."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    layers = []
+    for W, b in zip(net.weights, net.biases, strict=True):
+        layers += [torch.nn.Linear(*W.shape), torch.nn.Tanh() if net.activations[0] == "tanh" else torch.nn.ReLU()]
+        layers[-2].load_state_dict({"weight": torch.from_numpy(W.T.copy()), "bias": torch.from_numpy(b.copy())})
+    model = torch.nn.Sequential(*layers[:-1]).to(device)
+    adam = torch.optim.Adam(model.parameters(), fused=mode != "eager")
+    data = torch.from_numpy(x).to(device)
+
+    def J(batch):
+        return ((model(batch) - batch) ** 2).sum(dim=1).mean()
+
+    loss = torch.compile(J, dynamic=False) if mode == "compiled" else J
+
+    def step(batch):
+        adam.zero_grad()
+        value = loss(batch)
+        value.backward()
+        adam.step()
+        return float(value.detach())
+
+    def epoch():
+        return np.mean([step(data[rows]) for rows in torch.randperm(len(data), device=device).split(N)])
+
+    first = data[:N].clone()
+    return lambda: step(first), epoch
+
+
+def _jax_update(net):
+    """The start of JAX's training, and the function (state, batch) -> (state, loss) that compilers take from here."""
+    import jax
+    import jax.numpy as jnp
+
+    phi = jnp.tanh if net.activations[0] == "tanh" else jax.nn.relu
+    theta = [(jnp.array(W), jnp.array(b)) for W, b in zip(net.weights, net.biases, strict=True)]
+    zeros = [jax.tree.map(jnp.zeros_like, theta) for _ in range(2)]
+
+    def J(theta, batch):
+        H = batch
+        for W, b in theta[:-1]:
+            H = phi(H @ W + b)
+        W, b = theta[-1]
+        return ((H @ W + b - batch) ** 2).sum(axis=1).mean()
+
+    def move(p, m, v, t):
+        return p - 1e-3 * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+    def update(state, batch):
+        theta, m, v, t = state
+        loss, g = jax.value_and_grad(J)(theta, batch)
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        theta = jax.tree.map(lambda p, m, v: move(p, m, v, t + 1), theta, m, v)
+        return (theta, m, v, t + 1), loss
+
+    return (theta, *zeros, jnp.float32(0)), update
+
+
+def _in_turn(compiled, state):
+    """A function that calls (state, argument) -> (state, loss) on one argument after another and keeps the state."""
+
+    def call(argument):
+        nonlocal state
+        state, loss = compiled(state, argument)
+        return float(loss)
+
+    return call
+
+
+def jax_jit(net, x, N):
+    """JAX, compiled and called once a step; the old state is given away to be overwritten."""
+    import jax
+
+    state, update = _jax_update(net)
+    data, rng = jax.numpy.array(x), np.random.default_rng(0)
+    step = _in_turn(jax.jit(update, donate_argnums=0), state)
+    gathered = _in_turn(jax.jit(lambda state, rows: update(state, data[rows]), donate_argnums=0), _jax_update(net)[0])
+    first = data[:N]
+
+    def epoch():
+        return np.mean([gathered(rows) for rows in rng.permutation(len(x)).reshape(-1, N)])
+
+    return lambda: step(first), epoch
+
+
+def jax_scan(net, x, N):
+    """JAX, a whole epoch compiled into one scan, shuffling and gathering included; it has no step of its own."""
+    import jax
+
+    state, update = _jax_update(net)
+    data = jax.numpy.array(x)
+
+    def scan(state, key):
+        order = jax.random.permutation(key, len(x)).reshape(-1, N)
+        state, losses = jax.lax.scan(lambda state, rows: update(state, data[rows]), state, order)
+        return state, losses.mean()
+
+    epoch, seeds = _in_turn(jax.jit(scan, donate_argnums=0), state), iter(range(10**9))
+    return None, lambda: epoch(jax.random.key(next(seeds)))
+
+
+def sklearn(net, x, N):
+    """scikit-learn's `partial_fit`. Its loss is half the mean also over components; Adam does not see the factor."""
+    from sklearn.neural_network import MLPRegressor
+
+    start = iter([(W.copy(), b.copy()) for W, b in zip(net.weights, net.biases, strict=True)])
+    phi, n, first = net.activations[0], net.sizes[-1], x[:N].copy()
+    model = MLPRegressor(hidden_layer_sizes=net.sizes[1:-1], activation=phi, alpha=0, batch_size=N, random_state=0)
+    model._init_coef = lambda *_: next(start)  # it offers no way to start from given parameters
+    return lambda: 2 * n * model.partial_fit(first, first).loss_, lambda: 2 * n * model.partial_fit(x, x).loss_
