@@ -157,10 +157,10 @@ demo.table(
 gain = {name: scores[name][:, :2] - scores["brightness"][:, :2] for name in NETWORKS}
 demo.say(
     "What a window tells beyond the brightness of one pixel, in dB: to the network "
-    f"{pm(gain['network'][:, 0], 2)} on photographs seen and {pm(gain['network'][:, 1], 2)} on unseen ones; to the deep "
-    f"network {pm(gain['deep network'][:, 0], 2)} and {pm(gain['deep network'][:, 1], 2)}: it learns the photographs by "
-    f"heart. On those seen the network's colours are faded, {scores['network'][:, 4].mean():.2f} of the true ones: "
-    "where grey leaves several colours possible, the mean square is least at their mean, greyer than each."
+    f"{pm(gain['network'][:, 0], 2)} on photographs seen and {pm(gain['network'][:, 1], 2)} on unseen ones; to the "
+    f"deep network {pm(gain['deep network'][:, 0], 2)} and {pm(gain['deep network'][:, 1], 2)}. On those seen the "
+    f"network's colours have {scores['network'][:, 4].mean():.2f} of their true strength: where grey leaves several "
+    "colours possible, the mean square is least at their mean, greyer than each."
 )
 
 # %%
