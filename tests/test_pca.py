@@ -39,6 +39,14 @@ def spectrum(n, m):
     return np.r_[0.5 + 0.5 * np.arange(m, 0, -1) / m, 0.4 * np.arange(n - m, 0, -1) / (n - m)] / m
 
 
+def random_spectrum(rng, n, m, gap):
+    """n eigenvalues whose sum is 1, at random but for lambda_m - lambda_{m+1}, which is `gap`."""
+    lambdas = np.sort(rng.exponential(size=n) ** 3)[::-1]
+    lambdas[:m] -= lambdas[m - 1] - (lambdas[m] if m < n else 0)
+    lambdas[:m] += gap / (1 - m * gap) * lambdas.sum()
+    return lambdas / lambdas.sum()
+
+
 def covariance(x):
     """By loops, from the definition."""
     mean = sum(x) / len(x)
@@ -62,14 +70,15 @@ def test_four_points_worked_by_hand(method):
 
 
 @settings(max_examples=25)
-@given(shapes, st.integers(1, 5), st.floats(-100, 100))
+@given(shapes, st.integers(1, 5), st.floats(1e-3, 0.1), st.floats(-100, 100))
 @pytest.mark.equation("pca.1", "pca.6", "pca.11")
-def test_the_three_definitions_agree(shape, m, mean):
+def test_the_three_definitions_agree(shape, m, gap, mean):
+    """Over random spectra whose gap below the m-th eigenvalue is from a thousandth to a tenth of the total variance."""
     seed, n, N = shape
     r = min(n, N - 1)  # rank of centred data
     m = min(m, r)
     rng = np.random.default_rng(seed)
-    lambdas = spectrum(r, m)
+    lambdas = random_spectrum(rng, r, m, gap)
     x, V = with_spectrum(rng, N, lambdas, n, mean)
     before = x.copy()
     for method, bound in zip(METHODS, (1e-8, 1e-6, 1e-4), strict=True):
