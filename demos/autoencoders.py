@@ -39,7 +39,7 @@ HELD_OUT = min(N // 4, 10_000)
 LARGE = N > 10_000
 SEEDS = range(2 if demo.quick or LARGE else 5)
 BATCH, EPOCHS = (256, 5) if LARGE else (64, 8 if demo.quick else 140)
-WIDE = (n, 1024 if n > 500 else 4 * n, n)
+WIDE, CODE = (n, 1024 if n > 500 else 4 * n, n), 16
 
 
 class Split(NamedTuple):
@@ -63,8 +63,10 @@ def split(seed):
 
 
 def training(sizes, activation, x, task, seed, label, epochs=EPOCHS, batch=BATCH, penalties=None, bound=None):
-    """The network after each epoch. Adam's step is a quarter as long for the last third, and longer for sigmoid units,
-    whose slopes are small; `bound` is the greatest length that a row of the decoder may have."""
+    """The network after each epoch; `bound` is the greatest length that a row of the decoder may have.
+
+    Adam's step is a quarter as long for the last third, and longer for sigmoid units, whose slopes are small.
+    """
     net, optimizer = ssl.MLP(sizes, activation, rng=seed), ssl.Adam(1e-2 if activation == "sigmoid" else 4e-3)
     settings = {"epochs": epochs, "batch_size": batch, "optimizer": optimizer, "penalties": penalties, "rng": seed}
     for epoch, _ in enumerate(progress(ssl.train(net, x, task, ssl.squared_error, **settings), epochs, label), 1):
@@ -129,6 +131,7 @@ for seed in SEEDS:
     parts = split(seed)
     judge("raw pixels", parts, lambda a: a)
     judge("random weights", parts, ssl.MLP(WIDE, rng=seed + 100).features)
+    judge(f"random weights, {CODE} units", parts, ssl.MLP((n, CODE, n), rng=seed + 100).features)
     watched = parts.x, parts.unseen, parts.noise
     curve.append([])
     for copier in training(WIDE, "relu", parts.x, identity(), seed, "no constraint"):
@@ -161,8 +164,7 @@ demo.say(
 # No linear map through m units can do better than PCA on the training data. A deep network can, on unseen data as well.
 
 # %%
-CODES, CODE = (2, 4, 8, 16, 32), 16
-bottleneck = []
+CODES, bottleneck = (2, 4, 8, 16, 32), []
 
 
 def through(axes):
@@ -357,17 +359,21 @@ demo.figure(
 
 # %%
 table = {name: np.array(values).T for name, values in results.items()}
-gains = {name: scores[3] - random for name, scores in table.items() if name != "random weights"}
+gains = {}
+for name, scores in table.items():
+    if not name.startswith("random"):
+        baseline = f"random weights, {CODE} units" if name.endswith(f"of {CODE}") else "random weights"
+        gains[name] = scores[3] - table[baseline][3]
 demo.table(
     f"Error as a share of the variance, and accuracy of a linear classifier of the features with ten labels per class; "
     f"{len(SEEDS)} seeds, mean ± 95% interval",
-    ["", "training", "held-out", "noise", "accuracy", "less random weights"],
+    ["", "training", "held-out", "noise", "accuracy", "less random units"],
     [
         [name, *(pm(v) if np.isfinite(v).all() else "" for v in scores), pm(gains[name]) if name in gains else ""]
         for name, scores in table.items()
     ],
-    "Errors are those of the uncorrupted input, which a network trained on holes has never seen. Chance: 0.1. The last "
-    "column is the difference seed by seed.",
+    "Errors are of uncorrupted input, which a network trained on holes has never seen. Chance: 0.1. There are "
+    f"{WIDE[1]} units where nothing is said. Last column: the difference, seed by seed, from as many random units.",
 )
 networks = [name for name, scores in table.items() if np.isfinite(scores[0]).all()]
 best = sorted(networks, key=lambda name: -table[name][3].mean())
@@ -378,7 +384,7 @@ for name, gain in gains.items():
     verdict["undecided" if abs(middle) <= half else "better" if middle > 0 else "worse"].append(name)
 demo.say(
     f"Best features: {best[0]}. Best copy of noise: {copying}, whose features have rank {best.index(copying) + 1} of "
-    f"{len(best)}. Beside random weights, by the interval: "
+    f"{len(best)}. Beside random units, by the interval: "
     + "; ".join(f"{word}: {', '.join(names) or 'none'}" for word, names in verdict.items())
     + "."
 )
