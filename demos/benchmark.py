@@ -8,13 +8,13 @@ import timing  # first: it sets the number of threads, which NumPy reads when it
 
 # isort: split
 import sys
-from functools import partial
 
 import fits
 import numpy as np
 import peers
 from gallery import Demo, plt
-from timing import THREADS, median
+from timing import HERE, THREADS, median
+from tqdm import tqdm
 
 import minissl as ssl
 from minissl import downstream
@@ -30,7 +30,7 @@ demo = Demo(
         "--busy": {"action": "store_true", "help": "time even if the machine is busy with something else"},
     },
 )
-GPU, HERE = demo.options.device == "gpu", fits.PEERS
+GPU = demo.options.device == "gpu"
 demo.say("Not installed, so not measured: " + (", ".join(n for n, here in HERE.items() if not here) or "nothing") + ".")
 others = timing.busy()
 if others > 0.1:
@@ -58,20 +58,17 @@ SHAPES = [  # layers, batch, batches per epoch
     ((784, 256, 64, 256, 784), 256, 16),
     ((1024,) * 4, 1024, 2),
 ]
-LIBRARIES = {"floor": peers.floor, "minissl": peers.minissl}
-if HERE["torch"]:
-    modes = ("eager", "fused Adam", "compiled")[: 2 if demo.quick else 3]
-    device = "cuda" if GPU else "cpu"
-    LIBRARIES |= {f"torch {mode}": partial(peers.torch, mode=mode, device=device) for mode in modes}
-if HERE["jax"] and not GPU:
-    LIBRARIES |= {"jax jit": peers.jax_jit, "jax scan": peers.jax_scan}
-if HERE["sklearn"] and not GPU:
-    LIBRARIES["sklearn"] = peers.sklearn
+MODES = ("eager", "fused Adam") if demo.quick else ("eager", "fused Adam", "compiled")  # compiling takes a while
+LIBRARIES = peers.libraries("cuda" if GPU else "cpu", MODES)
 NAMES = list(LIBRARIES)[1:]
 xp, wait = np, lambda: None
 if GPU:
-    import cupy as xp
-
+    try:
+        import cupy as xp
+    except ImportError:
+        xp = None
+    if xp is None or not xp.is_available():
+        sys.exit("CuPy finds no GPU.")
     wait = xp.cuda.Device().synchronize
     SHAPES += [((2048,) * 4, 2048, 2), ((4096,) * 4, 4096, 2)]
 
@@ -83,40 +80,45 @@ def training(name, sizes, N, batches, activation):
     return LIBRARIES[name](ssl.MLP(sizes, activation, rng=0, xp=ours), ours.asarray(x), N)
 
 
-def disagreement(name, *problem):
-    """Relative difference to minissl's loss: after 20 steps on one batch, or after 5 epochs where there is no step."""
-    (step, epoch), (our_step, our_epoch) = training(name, *problem), training("minissl", *problem)
-    run, our_run, times = (step, our_step, 20) if step else (epoch, our_epoch, 5)
-    return abs([run() for _ in range(times)][-1] / [our_run() for _ in range(times)][-1] - 1)
+def apart(pairs):
+    """Relative difference to minissl's loss: after 10 steps on one batch, or after 5 epochs where there is no step."""
+
+    def last(step, epoch):
+        return [step() for _ in range(10)][-1] if step else [epoch() for _ in range(5)][-1]
+
+    step, epoch = pairs["minissl"]
+    ours = last(step, None), last(None, epoch)
+    return {name: abs(last(*pairs[name]) / ours[pairs[name][0] is None] - 1) for name in NAMES[1:]}
 
 
-def over_floor(sizes, N, batches, activation):
+def over_floor(pairs):
     """Time over the floor's, {name: turn by turn}, of a step and of an epoch; and the floor of a step in seconds."""
-    pairs = {name: training(name, sizes, N, batches, activation) for name in LIBRARIES}
     steps = timing.turns({name: step for name, (step, _) in pairs.items() if step}, ROUNDS, SECONDS, wait)
     epochs = timing.turns({name: epoch for name, (_, epoch) in pairs.items()}, ROUNDS, SECONDS, wait)
     ratios = [{name: t / times["floor"] for name, t in times.items()} for times in (steps, epochs)]
     return *ratios, np.median(steps["floor"])
 
 
-step_rows, epoch_rows, steps, epochs, apart = [], [], {}, {}, dict.fromkeys(NAMES, 0.0)
-for sizes, N, batches in SHAPES[: 1 if demo.quick else None]:
-    for activation in ("tanh", "relu")[: 1 if demo.quick else 2]:
-        label = f"{'-'.join(map(str, sizes))}, {N}, {activation}"
-        steps[label], epochs[label], floor = over_floor(sizes, N, batches, activation)
-        step_rows.append([label, f"{1e6 * floor:.0f}"])
-        epoch_rows.append([label, batches])
-        for row, ratios in ((step_rows[-1], steps[label]), (epoch_rows[-1], epochs[label])):
-            row += [median(ratios[name]) if name in ratios else "-" for name in NAMES]
-        if sizes[0] < 1024:
-            apart |= {n: max(apart[n], disagreement(n, sizes, N, batches, activation)) for n in NAMES[1:]}
+step_rows, epoch_rows, steps, epochs, differences = [], [], {}, {}, []
+PROBLEMS = [(activation, *shape) for shape in SHAPES for activation in ("tanh", "relu")]
+for activation, sizes, N, batches in tqdm(PROBLEMS[: 1 if demo.quick else None], leave=False):
+    label = f"{'-'.join(map(str, sizes))}, {N}, {activation}"
+    pairs = {name: training(name, sizes, N, batches, activation) for name in LIBRARIES}
+    differences.append(apart(pairs))
+    steps[label], epochs[label], floor = over_floor(pairs)
+    for rows, start, ratios in (
+        (step_rows, f"{1e6 * floor:.0f}", steps[label]),
+        (epoch_rows, batches, epochs[label]),
+    ):
+        rows.append([label, start, *(median(ratios[name]) if name in ratios else "-" for name in NAMES)])
+largest = {name: max(d[name] for d in differences) for name in NAMES[1:]}
 conditions = f"{THREADS} thread(s) of the {demo.options.device}, float32; median (quartiles) of the ratio turn by turn"
 demo.table(
     f"A training step over its own matrix products, {conditions}",
     ["layers, batch, activation", "floor, us", *NAMES],
     step_rows,
-    "Largest relative difference to minissl's loss, up to 784 wide, after 20 steps on one batch (jax scan: after 5 "
-    "epochs, whose batches are other ones): " + ", ".join(f"{name} {apart[name]:.0e}" for name in NAMES[1:]) + ".",
+    "Largest relative difference to minissl's loss after 10 steps on one batch (jax scan: 5 epochs, whose batches are "
+    f"other ones): {', '.join(f'{name} {d:.0e}' for name, d in largest.items()) or 'no peers'}.",
 )
 demo.table(
     f"An epoch over the matrix products of its batches, {conditions}",

@@ -4,14 +4,10 @@ Each function makes a problem and returns the ways to solve it, {name: function 
 the answer in one form.
 """
 
-import importlib.util
-
 import numpy as np
-from timing import THREADS  # noqa: F401  sets the threads before NumPy is imported
+from timing import HERE
 
 from minissl import autoregression, downstream, pca
-
-PEERS = {name: importlib.util.find_spec(name) is not None for name in ("torch", "jax", "sklearn", "statsmodels")}
 
 
 def pca_problem(N, n, m, dtype):
@@ -37,7 +33,7 @@ def sine(W, V):
 def pca_ways(x, m):
     """Axes as rows, (m, n), by minissl and by the solvers of scikit-learn that suit the shape."""
     ways = {"minissl": lambda: pca.by_svd(x, m).W}
-    if PEERS["sklearn"]:
+    if HERE["sklearn"]:
         from sklearn.decomposition import PCA
 
         N, n = x.shape
@@ -57,7 +53,7 @@ def probe_problem(N, m, K, dtype):
 def probe_ways(features, labels, l2, tolerance):
     """theta, the weights and intercepts in one vector. scikit-learn's C counts in sums over samples, ours in means."""
     ways = {"minissl": lambda: _flat(*downstream.probe(features, labels, l2, tolerance=tolerance)[:2])}
-    if PEERS["sklearn"]:
+    if HERE["sklearn"]:
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(C=1 / (l2 * len(labels)), tol=tolerance, max_iter=1000)
@@ -88,7 +84,7 @@ def ar_ways(x, p):
         return np.append(model.intercept, model.a)
 
     ways = {"minissl": ours, "lagged matrix": lagged}
-    if PEERS["statsmodels"]:
+    if HERE["statsmodels"]:
         from statsmodels.tsa.ar_model import AutoReg
 
         ways["statsmodels"] = lambda: AutoReg(x, p).fit().params

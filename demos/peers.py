@@ -7,9 +7,10 @@ replacement, each returning its mean loss.
 """
 
 import math
+from functools import partial
 
 import numpy as np
-from timing import THREADS
+from timing import HERE, THREADS
 
 import minissl as ssl
 from minissl.backend import namespace
@@ -42,7 +43,9 @@ def floor(net, x, N):
 def minissl(net, x, N, task=same):
     """What `ssl.train` does with a batch, and `ssl.train`."""
     batch, work, adam = x[:N].copy(), net.workspace(N), ssl.Adam()
-    epochs = ssl.train(net, x, task, ssl.squared_error, epochs=10**9, batch_size=N, rng=0)
+    twin = ssl.MLP(net.sizes, net.activations, xp=namespace(x))
+    twin.theta[:] = net.theta
+    epochs = ssl.train(twin, x, task, ssl.squared_error, epochs=10**9, batch_size=N, rng=0)
 
     def step():
         value, grad = loss_and_gradient(net, batch, (batch,), ssl.squared_error, out=work)
@@ -168,3 +171,15 @@ def sklearn(net, x, N):
     model = MLPRegressor(hidden_layer_sizes=net.sizes[1:-1], activation=phi, alpha=0, batch_size=N, random_state=0)
     model._init_coef = lambda *_: next(start)  # it offers no way to start from given parameters
     return lambda: 2 * n * model.partial_fit(first, first).loss_, lambda: 2 * n * model.partial_fit(x, x).loss_
+
+
+def libraries(device, modes):
+    """{name: function} of what is installed and runs on "cpu" or "cuda"; `modes` of PyTorch."""
+    found = {"floor": floor, "minissl": minissl}
+    if HERE["torch"]:
+        found |= {f"torch {mode}": partial(torch, mode=mode, device=device) for mode in modes}
+    if HERE["jax"] and device == "cpu":
+        found |= {"jax jit": jax_jit, "jax scan": jax_scan}
+    if HERE["sklearn"] and device == "cpu":
+        found["sklearn"] = sklearn
+    return found

@@ -1,5 +1,6 @@
-"""How demos/benchmark.py measures: threads, a quiet machine, turns, peak memory. Import it before NumPy."""
+"""How demos/benchmark.py measures: threads, peers, a quiet machine, turns, peak memory. Import it before NumPy."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -13,6 +14,8 @@ if hasattr(os, "sched_setaffinity"):  # JAX has no setting for the number of thr
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
 
 import numpy as np
+
+HERE = {name: importlib.util.find_spec(name) is not None for name in ("torch", "jax", "sklearn", "statsmodels")}
 
 
 def busy(seconds=0.5):
