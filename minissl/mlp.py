@@ -138,7 +138,7 @@ class MLP:
         self._use(xp.zeros(self._P, dtype=dtype))
         for W, before in zip(self.weights, ("identity", *self.activations), strict=True):
             gain = 2 if before == "relu" else 1
-            W[:] = xp.asarray((rng.standard_normal(W.shape) * np.sqrt(gain / len(W))).astype(dtype))  # [mlp.6]
+            W[:] = xp.asarray(rng.standard_normal(W.shape) * np.sqrt(gain / len(W)))  # [mlp.6]
 
     def _use(self, theta):
         self._theta = theta

@@ -159,6 +159,7 @@ def test_forward_and_backward_are_pure_and_buffers_change_nothing(net, seed):
     work = net.workspace(3)
     for _ in range(2):
         filled = net.forward(x, out=work)
+        assert filled is work.H
         assert all(map(np.array_equal, layers, filled))
         assert net.backward(filled, delta, penalties, out=work) is work.grad
         assert np.array_equal(work.grad, first)
@@ -170,6 +171,8 @@ def test_weights_and_biases_are_views_that_tile_theta(net):
     parts = [part for pair in zip(net.weights, net.biases, strict=True) for part in pair]
     assert [W.shape for W in net.weights] == list(zip(net.sizes, net.sizes[1:], strict=False))
     assert np.array_equal(np.concatenate([part.ravel() for part in parts]), net.theta)
+    for tied in (net.weights, net.biases, net.activations):  # to put another array into them would untie theta
+        assert isinstance(tied, tuple)
     net.theta[:] = np.arange(net.theta.size)
     assert np.array_equal(np.concatenate([part.ravel() for part in parts]), net.theta)
 
@@ -183,6 +186,8 @@ def test_assigning_theta_keeps_the_views_in_step():
     for wrong in (np.ones(7), np.full(8, np.nan), np.ones((8, 1))):
         with pytest.raises(ValueError, match="theta"):
             net.theta = wrong
+    with pytest.raises(TypeError, match="theta: got dtype float32"):
+        net.theta = np.ones(8, np.float32)
     assert net.theta is other
 
 
