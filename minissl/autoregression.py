@@ -260,8 +260,9 @@ def _series(x):
         raise ValueError(f"x: got shape {x.shape}, expected a series of shape (T,) or (T, n)")
     if x.dtype.kind in "iu":
         return x
+    x = x.astype(np.float64) if x.dtype.kind == "b" else x
     if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x: got dtype {x.dtype}, expected float32, float64 or integers")
+        raise TypeError(f"x: got dtype {x.dtype}, expected float32, float64, integers or booleans")
     finite = namespace(x).isfinite(x)
     if not finite.all():
         gap = int(finite.reshape(len(x), -1).all(axis=1).argmin())

@@ -42,7 +42,7 @@ def namespace(*arrays):
     if cupy is None or not any(isinstance(a, cupy.ndarray) for a in arrays):
         return np
     if any(isinstance(a, np.ndarray) for a in arrays):
-        raise TypeError("NumPy and CuPy arrays are mixed; move one side with cupy.asarray(a) or cupy.asnumpy(a)")
+        raise TypeError("NumPy and CuPy arrays are mixed; call cupy.asarray(a) or cupy.asnumpy(a) on one side")
     return cupy
 
 
@@ -78,11 +78,9 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True)
     ValueError
         If the shape is another, or if `a` is empty or holds NaN or infinity.
     """
-    xp = namespace(a, like)
-    if like is not None:
-        xp, dtype = namespace(like), like.dtype
     listed = not hasattr(a, "dtype") or not hasattr(a, "reshape")
-    a = plain(a, name)
+    a = plain(a, name, like)
+    xp, dtype = (namespace(a), dtype) if like is None else (namespace(like), like.dtype)
     if a.dtype.kind in "biu" or listed and a.dtype == np.float64:
         a = a.astype(dtype or np.float64)
     if a.dtype not in (np.float32, np.float64):
@@ -102,19 +100,23 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True)
     return a
 
 
-def plain(a, name):
+def plain(a, name, like=None):
     """`a` as an array of NumPy's or CuPy's own class, whatever it holds; or an error that names it.
 
     Raises
     ------
     TypeError
-        If it is a masked array, whose mask would be lost.
+        If it is a masked array, whose mask would be lost, or of another library than `like`.
     ValueError
         If its rows are of different lengths.
     """
+    try:
+        xp = namespace(a, like)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, expected a plain one; call {name}.filled(value)")
-    if namespace(a) is not np:
+    if xp is not np and isinstance(a, xp.ndarray):
         return a
     try:
         return np.asarray(a)

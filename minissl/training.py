@@ -174,8 +174,7 @@ def _check_parts(net, task, loss, optimizer, penalties):
 
 def _data(x, theta):
     """`x` fit for training: of the library of theta, finite, and of its dtype unless it holds integers."""
-    kept = plain(x, "x")
-    xp = namespace(kept, theta)
+    kept, xp = plain(x, "x", theta), namespace(theta)
     if kept.ndim == 0 or kept.size == 0:
         raise ValueError(f"x: got shape {kept.shape}, expected at least one sample")
     if kept.dtype.kind in "biu":
