@@ -56,6 +56,17 @@ def test_planted_errors_are_found(planted):
     assert gradient_error(lambda t: (f(t), planted(gradient(t))), theta) > 1e-4
 
 
+def test_near_a_minimum_rounding_is_no_error_but_a_wrong_gradient_is():
+    def square(t, factor=2.0, offset=0.0):
+        return (t**2).sum() + 1.0, factor * t + offset
+
+    near = np.array([1e-6, -2e-6, 1e-6])
+    assert relative_error(square(near)[1], central_difference(lambda t: square(t)[0], near)) > 1e-8
+    assert gradient_error(square, near) == 0
+    for wrong in ({"factor": 3.0}, {"offset": 1.0}, {"factor": 2.01}, {"factor": 1e-20}, {"factor": 0.0}):
+        assert gradient_error(lambda t, wrong=wrong: square(t, **wrong), near) > 1e-4
+
+
 def test_relative_error():
     assert relative_error([3.0, 4.0], [3.0, 4.0]) == 0
     assert relative_error([0.0], [0.0]) == 0
