@@ -127,7 +127,10 @@ def ica_likelihood(x, source=logcosh):
     def J(B):
         B = array(B, "B", shape=(n * n,), like=x).reshape(n, n)
         log_f, slope = source(x @ B.T)
-        value = -log_f.sum() / len(x) - xp.linalg.slogdet(B)[1]
+        log_det = xp.linalg.slogdet(B)[1]
+        if not xp.isfinite(log_det):
+            raise ValueError("B: got a singular matrix, expected one that can be inverted")
+        value = -log_f.sum() / len(x) - log_det
         return value, (-slope.T @ x / len(x) - xp.linalg.inv(B).T).ravel()  # [densities.4]
 
     return J

@@ -56,6 +56,8 @@ Sources: Gutmann & Hyvarinen, AISTATS (2010) and JMLR 13 (2012), 307-361; Chehab
 
 import math
 
+import numpy as np
+
 from minissl.backend import array, count, generator, namespace, number
 from minissl.losses import logistic, sigmoid
 from minissl.optimizers import lbfgs
@@ -167,7 +169,7 @@ def asymptotic_covariance(model, theta, x, noise, nu, weights=None):
     log_n = array(noise.log_density(x), "noise.log_density", shape=(len(x),), like=x)
     P = sigmoid(math.log(nu) + log_n - model(theta, x)[0])
     g = derivatives(model, theta, x)
-    Sigma = xp.linalg.inv((g * (weights * P)[:, None]).T @ g)
+    Sigma = xp.linalg.inv(_information(g, weights * P))
     Sigma[-1, -1] -= 1 + 1 / nu  # [nce.6]
     return Sigma
 
@@ -195,12 +197,20 @@ def optimal_noise(model, theta, x, nu, weights, iterations=1000, tolerance=1e-9)
     g, r = derivatives(model, theta, x), xp.ones(len(x), dtype=x.dtype)
     for _ in range(count(iterations, "iterations")):
         P = nu * r / (1 + nu * r)
-        I = (g * (weights * P)[:, None]).T @ g
-        before, r = r, P * xp.linalg.norm(xp.linalg.solve(I, g.T), axis=0)
+        before, r = r, P * xp.linalg.norm(xp.linalg.solve(_information(g, weights * P), g.T), axis=0)
         r /= weights @ r  # [nce.8]
         if float(weights @ abs(r - before)) < tolerance:
             break
     return r
+
+
+def _information(g, weights):
+    """I [nce.5], which must have an inverse."""
+    I = (g * weights[:, None]).T @ g
+    d = namespace(I).linalg.eigvalsh(I)
+    if not float(d[0]) > len(I) * float(np.finfo(I.dtype).eps) * float(d[-1]):
+        raise ValueError(f"x: got an I with eigenvalues {d[0]} to {d[-1]}, expected more rows, or fewer parameters")
+    return I
 
 
 def _weights(weights, x):

@@ -56,7 +56,9 @@ def denoising(C, sigma):
     """
     C, sigma = _covariance(C), number(sigma, "sigma", low=0, open_low=True)
     xp = namespace(C)
-    return xp.linalg.solve(C + sigma**2 * xp.eye(len(C), dtype=C.dtype), C).T  # [wiener.2]
+    d, V = xp.linalg.eigh(C)  # C may be singular, and sigma^2 far below its rounding
+    d = xp.maximum(d, 0)
+    return (V * (d / (d + sigma**2))) @ V.T  # [wiener.2]
 
 
 def masking(C, q, blocks=None, missing_only=False):
@@ -98,4 +100,7 @@ def _covariance(C):
     C = array(C, "C", ndim=2)
     if C.shape[0] != C.shape[1] or not namespace(C).allclose(C, C.T, atol=1e-6 * float(abs(C).max())):
         raise ValueError(f"C: got shape {C.shape}, expected a symmetric matrix")
+    d = namespace(C).linalg.eigvalsh(C)
+    if not float(d[0]) > -1e-6 * float(d[-1]):
+        raise ValueError(f"C: got eigenvalues from {d[0]} to {d[-1]}, expected a covariance, not negative and not zero")
     return C
