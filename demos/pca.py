@@ -19,7 +19,7 @@ demo = Demo(
     "C v_i = lambda_i v_i,   W = A^T = (v_1, ..., v_m)^T,   min J = lambda_{m+1} + ... + lambda_n",
 )
 METHODS = {"SVD": pca.by_svd, "variance": pca.by_variance, "reconstruction": pca.by_reconstruction}
-digits, labels = data.digits()
+digits, _ = data.digits()
 order = np.random.default_rng(0).permutation(len(digits))
 digits, held_out = digits[order[:1500]], digits[order[1500:]]
 photographs = [data.grey(data.photograph(name)) for name in data.TRAIN_PHOTOGRAPHS]
@@ -85,7 +85,7 @@ demo.say("95% of the variance: " + ", ".join(f"{enough[k]} of {len(spectra[k])} 
 # %% [markdown]
 # ## Reconstruction
 # On the data the axes were found on, the error is the sum of the discarded eigenvalues, exactly; on held-out digits a
-# little more. Random axes and the mean alone (m = 0) are the baselines.
+# little more. Random axes and the mean alone are the baselines.
 
 # %%
 sizes, rng = (2, 4, 8, 16, 32), np.random.default_rng(1)
@@ -105,7 +105,7 @@ demo.table(
     "Digits: E||x - x_hat||^2",
     ["m", "training", "discarded eigenvalues", "held out", "held out / variance", "random axes / variance (10 draws)"],
     rows,
-    "With 95% interval over the draws; the mean alone leaves 1.",
+    "Variance: of the held-out digits, what their mean alone would leave. 95% interval over the draws.",
 )
 fig, ax = plt.subplots(figsize=(8, 5))
 tiles(ax, np.concatenate(pictures).reshape(-1, 8, 8), 10, "", (0, 1))
