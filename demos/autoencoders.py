@@ -23,7 +23,7 @@ demo = Demo(
     "Autoencoders: the identity, and how to make it impossible",
     "Regression from the data, possibly corrupted, to the same data; constrain it so that the identity is no solution.",
     "min E ||r(x~) - x||^2;  x~ = x and few or sparse hidden units, or x~ = x + noise, or x~ = x with holes",
-    {"--fashion-mnist": {"metavar": "DIR", "help": "folder with Fashion-MNIST in IDX format, 28 x 28, 60,000 images"}},
+    {"--fashion-mnist": {"metavar": "DIR", "help": "folder with Fashion-MNIST in IDX format (ten minutes)"}},
 )
 
 # %%
