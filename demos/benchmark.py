@@ -129,12 +129,9 @@ demo.table(
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharex=True, sharey=True)
 for ax, measured, title in zip(axes, (steps, epochs), ("a step on one batch", "an epoch"), strict=True):
-    for k, name in enumerate(NAMES):
+    for name, marker, colour in zip(NAMES, "*osDv^P", ("C3", "C0", "C9", "C4", "C1", "C2", "C7"), strict=False):
         places = [(np.median(ratios[name]), i) for i, ratios in enumerate(measured.values()) if name in ratios]
-        style = (
-            {"marker": "*", "markersize": 15, "color": "crimson"} if name == "minissl" else {"marker": "osD^vP"[k - 1]}
-        )
-        ax.plot(*zip(*places, strict=True), linestyle="", label=name, **style) if places else None
+        ax.plot(*np.reshape(places, (-1, 2)).T, marker, color=colour, markersize=15 if marker == "*" else 6, label=name)
     ax.axvline(1, color="black", linewidth=1)
     ax.set_xscale("log")
     ax.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
