@@ -247,9 +247,9 @@ demo.figure(
     fig,
     "error",
     "Left: the error falls as 1/T, and more noise brings it nearer to maximum likelihood (ML); theory is for large T. "
-    "Middle: with a formula for the integral ML is better at any time. Right: without one, a grid costs the same however "
-    f"few the data; T = {', '.join(map(str, QUARTIC_SIZES))} along each curve. NCE is quicker where T (1 + nu) is well "
-    "below the number of grid points, and so is ML with the integral sampled from the same noise.",
+    "Middle: with a formula for the integral ML is better at any time. Right: without one, a grid costs the same for "
+    f"few data as for many; T = {', '.join(map(str, QUARTIC_SIZES))} along each curve. NCE is quicker where T (1 + nu) "
+    "is well below the number of grid points, and so is ML with the integral sampled from the same noise.",
 )
 
 

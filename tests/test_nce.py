@@ -19,6 +19,10 @@ NUS = [1, 3, 20]
 GRID = np.linspace(-9, 9, 181)[:, None]
 NORMAL = np.exp(-(GRID[:, 0] ** 2) / 2) / (2 * math.pi) ** 0.5 * 0.1  # quadrature weights of N(0, 1)
 STANDARD = gaussian_theta([0.0], [[1.0]])
+COVARIANCE = np.array([[1.5, 0.6], [0.6, 0.8]])
+PLANE = gaussian_theta([0.0, 0.0], COVARIANCE)
+MIXING = np.array([[1.0, 0.5], [-0.3, 0.8]])
+UNMIXING = np.r_[np.linalg.inv(MIXING).ravel(), -math.log(np.linalg.det(MIXING))]
 
 
 def normal(n=1, deviation=1.0, mean=0.0):
@@ -230,12 +234,11 @@ def test_many_noise_samples_reach_the_cramer_rao_bound(deviation):
 @pytest.mark.parametrize("nu", [1, 4])
 def test_the_bound_in_two_dimensions_is_that_of_the_moments(nu):
     """For p_n = p_d the covariance of (alpha, c) is (1 + 1/nu) times that of maximum likelihood, Cov(g_alpha)^-1."""
-    C = np.array([[1.5, 0.6], [0.6, 0.8]])
+    C = COVARIANCE
     side = np.linspace(-8, 8, 55)
     x = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    theta = gaussian_theta([0.0, 0], C)
-    weights = np.exp(gaussian(theta, x)[0]) * (side[1] - side[0]) ** 2
-    found = asymptotic_covariance(gaussian, theta, x, correlated(C), nu, weights)[:5, :5] * nu / (1 + nu)
+    weights = np.exp(gaussian(PLANE, x)[0]) * (side[1] - side[0]) ** 2
+    found = asymptotic_covariance(gaussian, PLANE, x, correlated(C), nu, weights)[:5, :5] * nu / (1 + nu)
     information = np.zeros((5, 5))
     information[3:, 3:] = C  # Cov(x); third moments are zero
     pairs = [(0, 0), (0, 1), (1, 1)]
@@ -256,24 +259,18 @@ def errors(model, theta, draw, noise, nu, T, repetitions, seed):
     return np.array(found) - theta
 
 
-MIXING = np.array([[1.0, 0.5], [-0.3, 0.8]])
-COVARIANCE = np.array([[1.5, 0.6], [0.6, 0.8]])
-
-
 def mixed(T, rng):
     return rng.logistic(scale=3**0.5 / math.pi, size=(T, 2)) @ MIXING.T
 
 
-UNMIXING = np.r_[np.linalg.inv(MIXING).ravel(), -math.log(np.linalg.det(MIXING))]
 SETTINGS = {
     "flagship, nu = 1": (gaussian, STANDARD, normal().sample, normal(), 1),
     "flagship, nu = 5": (gaussian, STANDARD, normal().sample, normal(), 5),
     "wide noise, nu = 1": (gaussian, STANDARD, normal().sample, normal(deviation=1.5), 1),
     "wide noise, nu = 5": (gaussian, STANDARD, normal().sample, normal(deviation=1.5), 5),
-    "two dimensions, nu = 2": (gaussian, gaussian_theta([0.0, 0], COVARIANCE), correlated(COVARIANCE).sample,
-                               normal(2, 1.3, 0.3), 2),
-    "ICA, nu = 3": (ica, UNMIXING, mixed, correlated(MIXING @ MIXING.T), 3),
-}  # fmt: skip
+    "plane, nu = 2": (gaussian, PLANE, correlated(COVARIANCE).sample, normal(2, 1.3, 0.3), 2),
+    "ICA, nu = 1": (ica, UNMIXING, mixed, correlated(2 * MIXING @ MIXING.T), 1),
+}
 
 
 @pytest.mark.equation("nce.5", "nce.6")
@@ -281,18 +278,18 @@ SETTINGS = {
 def test_repeated_estimation_has_the_covariance_of_the_theory(setting):
     """T times the mean of error error^T within 5 standard errors of Sigma, entry by entry.
 
-    For T = 1000 the next term of the expansion is a few percent of Sigma, below the standard error, about 8%.
+    For T = 2000 the next term of the expansion is a few percent of Sigma, below the standard error, about 9%.
     """
     model, theta, draw, noise, nu = setting
-    T, repetitions = 1000, 300
+    T, repetitions = 2000, 250
     error = errors(model, theta, draw, noise, nu, T, repetitions, seed=0)
     products = T * error[:, :, None] * error[:, None, :]
-    nodes = draw(10_000, np.random.default_rng(1))
+    nodes = draw(10_000, np.random.default_rng(1))  # know Sigma to 2%
     Sigma = asymptotic_covariance(model, theta, nodes, noise, nu)
     assert (abs(products.mean(axis=0) - Sigma) < 5 * products.std(axis=0) / repetitions**0.5).all()
     c = products[:, -1, -1]
     without = Sigma[-1, -1] + 1 + 1 / nu  # I^-1 alone would be told apart
-    assert abs(c.mean() - without) > 5 * c.std() / repetitions**0.5
+    assert abs(c.mean() - without) > 3 * c.std() / repetitions**0.5
 
 
 @pytest.mark.equation("nce.5")
