@@ -44,12 +44,13 @@ no noise gains by moving: ||I^-1 g||^2 / (1 + nu r)^2 is the same at every x whe
 
     [nce.7]   r = max(kappa ||I^-1 g|| - 1, 0) / nu,    kappa such that E r = 1
 
-It is not r = 1 unless c alone is unknown. For large nu it is ||I^-1 g|| / E ||I^-1 g|| (Chehab, Gramfort & Hyvarinen
-2022, theorem 1). To find it: v = P I^-1 g minimises E(||v||^2 / P) among all v with E(v g^T) = identity (Gauss
-& Markov), and the minimum is tr I^-1; for fixed v, the best r of mean one is proportional to ||v||. So tr Sigma never
-rises in
+Where c alone is unknown this is r = 1, noise like the data, but not in general. For large nu it is proportional to
+||I^-1 g|| (Chehab, Gramfort & Hyvarinen 2022). To find it: among all v(x) with E(v g^T) = identity, v = P I^-1 g
+minimises E(||v||^2 / P), and the minimum is tr I^-1 (Gauss & Markov); for fixed v the best r of mean one is
+proportional to ||v||, since 1/P = 1 + 1/(nu r). Taking turns never raises tr Sigma, and where it rests with r > 0,
+[nce.7] holds:
 
-    [nce.8]   r <- P ||I^-1 g|| / E(P ||I^-1 g||),    whose fixed points are [nce.7]
+    [nce.8]   r <- P ||I^-1 g|| / E(P ||I^-1 g||)
 
 Sources: Gutmann & Hyvarinen, AISTATS (2010) and JMLR 13 (2012), 307-361; Chehab, Gramfort & Hyvarinen, UAI (2022).
 """

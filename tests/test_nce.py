@@ -361,7 +361,7 @@ def test_the_iteration_never_raises_the_error(nu):
 
 @pytest.mark.equation("nce.7")
 def test_the_best_of_very_much_noise():
-    """Chehab, Gramfort & Hyvarinen 2022, theorem 1: proportional to p_d ||I^-1 g||, at any x, not to p_d."""
+    """Chehab, Gramfort & Hyvarinen 2022: proportional to p_d ||I^-1 g||, not to p_d."""
     x = GRID[:, 0]
     inverse = np.array([[2, 0, 1], [0, 1, 0], [1, 0, 1.5]])  # of E g g^T
     size = np.linalg.norm(inverse @ np.stack([-(x**2) / 2, x, np.ones_like(x)]), axis=0)
