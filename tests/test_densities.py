@@ -18,7 +18,8 @@ LN_2PI = math.log(2 * math.pi)
 
 
 def invertible(rng, n):
-    return np.eye(n) + 0.3 * rng.standard_normal((n, n))
+    """With singular values from 0.5 to 2: finite differences lose digits where a matrix is nearly singular."""
+    return np.linalg.qr(rng.standard_normal((n, n)))[0] * rng.uniform(0.5, 2, size=n)
 
 
 def a_model(kind, n, rng):
@@ -129,8 +130,7 @@ def test_gradient_of_the_ica_likelihood(source, draw):
     rng = np.random.default_rng(seed)
     J = ica_likelihood(rng.laplace(size=(n + 5, n)), source)
     B = invertible(rng, n).ravel()
-    if abs(np.linalg.det(B.reshape(n, n))) > 0.1:  # else J is too curved for a finite difference
-        assert gradient_error(J, B) < 1e-7
+    assert gradient_error(J, B) < 1e-7
 
 
 @pytest.mark.equation("densities.4")
@@ -158,7 +158,7 @@ def test_the_normalised_gaussian_is_that_of_scipy(draw):
     seed, n = draw
     rng = np.random.default_rng(seed)
     mean, A, x = rng.standard_normal(n), invertible(rng, n), rng.standard_normal((5, n))
-    C = A @ A.T + 0.1 * np.eye(n)
+    C = A @ A.T
     found = gaussian(gaussian_theta(mean, C), x)[0]
     np.testing.assert_allclose(found, multivariate_normal(mean, C).logpdf(x), rtol=1e-9, atol=1e-9)
 
