@@ -174,6 +174,7 @@ def choose_l2(features, labels, candidates=(1e-3, 1e-2, 1e-1, 1.0), *, folds=5, 
     xp, N = namespace(H), len(H)
     if not isinstance(candidates, (tuple, list)) or not candidates:
         raise ValueError(f"candidates: got {candidates!r}, expected a tuple of at least one")
+    candidates = [number(l2, "candidates", low=0, open_low=True) for l2 in candidates]
     fold = _folds(c, count(folds, "folds", low=2, high=N), generator(rng))
     H, losses = _narrowed(H)[0], np.zeros(len(candidates))
     for f in range(folds):

@@ -304,7 +304,7 @@ BAD = [
     ("l2: got 0", lambda: probe(H, C, 0)),
     ("l2: got -1", lambda: objective(H, C, -1)),
     ("l2: got 'a'", lambda: objective(H, C, "a")),
-    ("l2: got 0", lambda: choose_l2(H, C, (1, 0))),
+    ("candidates: got 0", lambda: choose_l2(H, C, (1, 0))),
     ("candidates: got", lambda: choose_l2(H, C, ())),
     ("folds: got 1", lambda: choose_l2(H, C, folds=1)),
     ("folds: got 12", lambda: choose_l2(H, C, folds=12)),
