@@ -128,7 +128,7 @@ class MLP:
         if not isinstance(activation, str) and len(names) != hidden:
             raise ValueError(f"activation: got {len(names)} names, expected {hidden}, one per hidden layer")
         self.activations = tuple(names[:hidden])
-        if dtype not in ("float32", "float64", np.float32, np.float64):
+        if getattr(dtype, "__name__", str(dtype)) not in ("float32", "float64"):
             raise TypeError(f"dtype: got {dtype}, expected float32 or float64")
         if not hasattr(xp, "ndarray"):
             raise TypeError(f"xp: got {xp!r}, expected the module numpy or cupy")
@@ -247,7 +247,7 @@ class MLP:
             If H are not the layers of this network, or `delta` or a penalty has another shape, dtype or library than
             its layer.
         """
-        penalties = penalties or {}
+        penalties = {} if penalties is None else penalties
         if out is None:
             delta, penalties = slopes(H, delta, penalties, self.sizes, self.theta)
             out = self.workspace(len(delta))

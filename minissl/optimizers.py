@@ -151,7 +151,7 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
     TypeError, ValueError
         If an argument is unfit, or `objective` does not return a number and a gradient of the shape of theta.
     FloatingPointError
-        If the value or the gradient at the start is not finite.
+        If the value or the gradient at the start is not finite, or the value falls without end.
     """
     theta = array(theta, "theta", ndim=1)
     xp = namespace(theta)
@@ -171,6 +171,8 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
         raise FloatingPointError("the objective is not finite at the starting point; scale the data or the start down")
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "gtol": tolerance, "ftol": 0, "maxcor": 20}
     found = minimize(on_host, start, jac=True, method="L-BFGS-B", options=options)
+    if not np.isfinite(found.fun) or not np.isfinite(found.x).all():
+        raise FloatingPointError(f"the objective became {found.fun} on the way down, expected one that has a minimum")
     return Minimum(
         theta=xp.asarray(found.x, dtype=theta.dtype),
         value=float(found.fun),

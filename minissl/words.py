@@ -186,7 +186,7 @@ class WordMLP:
 
         Layer 1 is the embedded context H_0.
         """
-        penalties = penalties or {}
+        penalties = {} if penalties is None else penalties
         if out is None:
             delta, penalties = slopes(H, delta, penalties, (self.context, *self.mlp.sizes), self.theta)
             out = self.workspace(len(delta))
@@ -281,7 +281,7 @@ def _logits(Y, N):
 
 def _tokens(tokens):
     """The words of a text at the door."""
-    words = tokens if isinstance(tokens, str) or not hasattr(tokens, "__iter__") else list(tokens)
-    if words is tokens or not all(isinstance(word, str) for word in words):
+    words = None if isinstance(tokens, str) or not np.iterable(tokens) else list(tokens)
+    if words is None or not all(isinstance(word, str) for word in words):
         raise TypeError(f"tokens: got {type(tokens).__name__}, expected a sequence of words, such as text.split()")
     return words

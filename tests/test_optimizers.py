@@ -142,5 +142,25 @@ def test_bad_input_is_named(make, message):
 
 
 def test_lbfgs_refuses_a_start_that_is_not_finite():
-    with pytest.raises(FloatingPointError, match="starting point"):
-        lbfgs(lambda t: (np.inf, t), [1.0])
+    for value, gradient in ((np.inf, 1.0), (np.nan, 1.0), (1.0, np.nan)):
+        with pytest.raises(FloatingPointError, match="starting point"):
+            lbfgs(lambda t, v=value, g=gradient: (v, g * t), [1.0])
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
+def test_lbfgs_refuses_an_objective_without_a_minimum_and_a_foreign_gradient():
+    with pytest.raises(FloatingPointError, match="expected one that has a minimum"):
+        lbfgs(lambda t: ((t**3).sum(), 3 * t**2), [-1.0])
+    with pytest.raises(ValueError, match=r"objective: returned a gradient of shape \(3,\), expected \(2,\)"):
+        lbfgs(lambda t: (t @ t, np.ones(3)), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("make", [Adam, SGD])
+def test_an_optimizer_belongs_to_one_vector(make):
+    optimizer = make()
+    optimizer.step(np.ones(5))
+    with pytest.raises(ValueError, match=r"g: got shape \(4,\), expected \(5\)"):
+        optimizer.step(np.ones(4))
+    with pytest.raises(TypeError, match="g: got dtype float32, expected float64"):
+        optimizer.step(np.ones(5, np.float32))
+    assert optimizer.t == 1
