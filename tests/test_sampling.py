@@ -1,5 +1,7 @@
 """Sampling: each equation of minissl/sampling.py against loops, closed forms, and exact moments."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -197,7 +199,7 @@ def test_annealed_is_its_algorithm_in_loops(seed, e, steps):
             t += 1
             x = x + alpha / 2 * mixture(x, sigma)[1] + np.sqrt(alpha) * rng.standard_normal((4, 2))
             np.testing.assert_allclose(found.path[t], x, rtol=1e-12, atol=1e-12)
-    assert np.array_equal(found.x, found.path[-1])
+    assert np.array_equal(found.x, found.path[-1]) and found.acceptance == 1
 
 
 @pytest.mark.equation("sampling.1")
@@ -218,6 +220,12 @@ def test_the_toy_of_song_and_ermon():
 
 
 # Scores
+
+
+@pytest.mark.equation("sampling.6")
+def test_the_score_of_a_denoiser_worked_by_hand():
+    score = denoiser_score(lambda x: x / 2, 2)  # (x/2 - x) / 4
+    assert score([[8.0, -16.0]]).tolist() == [[-1, 2]]
 
 
 @pytest.mark.equation("sampling.6")
@@ -342,6 +350,16 @@ def test_chains_do_not_influence_each_other(run):
     assert list(same) == [True, True, False, True, True, True]
 
 
+def test_states_are_kept_only_where_a_path_is_asked_for():
+    x = np.zeros((500, 20))
+    for run in (lambda: langevin(lambda x: -x, x, 0.5, 200, rng=0), lambda: mala(gaussian, x, 0.5, 200, rng=0)):
+        tracemalloc.start()
+        run()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20 * x.nbytes  # 200 states would be 200
+
+
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_unfit_starts_are_refused(run):
     for bad, error in (
@@ -390,7 +408,7 @@ def test_what_a_score_or_density_must_not_return():
     with pytest.raises(ValueError, match="x: a chain starts where"):
         mala(lambda x: (np.array([0.0, -np.inf]), x), x, 0.1, 1)
     for log_p in (np.nan, np.inf):
-        with pytest.raises(FloatingPointError, match="log p"):
+        with pytest.raises(FloatingPointError, match="log p: not finite in step 0 "):
             mala(lambda x, v=log_p: (np.array([0.0, v]), x), x, 0.1, 1)
     with pytest.raises(FloatingPointError, match="score"):
         mala(lambda x: (np.zeros(2), np.full_like(x, np.nan)), x, 0.1, 1)
