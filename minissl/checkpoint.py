@@ -159,8 +159,9 @@ def _fit(path, net, optimizer, rng):
         check(type(n) is int and n >= 0, key, repr(n), "a number from 0")
     for name in ("theta", *_states(contents, optimizer)):
         a, like = contents.get(name), net.theta
-        right = isinstance(a, np.ndarray) and (a.shape, a.dtype) == (like.shape, like.dtype)
-        check(right and np.isfinite(a).all(), name, repr(a), f"{like.size} finite numbers of {like.dtype}")
+        held = f"{a.dtype} of shape {a.shape}" if isinstance(a, np.ndarray) else repr(a)
+        right = held == f"{like.dtype} of shape {like.shape}" and np.isfinite(a).all()
+        check(right, name, held, f"{like.size} finite numbers of {like.dtype}")
     if rng is not None:
         try:
             type(rng.bit_generator)().state = contents["random state"]

@@ -1,27 +1,15 @@
 """A checkpoint is whole or refused, and training resumed from one ends with the same bits."""
 
+import hashlib
+import json
+import multiprocessing
 import os
-import pathlib
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 import minissl as ssl
-
-ROOT = pathlib.Path(__file__).parent.parent
-RUN = """
-import sys, numpy as np, minissl as ssl
-x = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
-net = ssl.MLP((16, 8, 16), "tanh", rng=1)
-task = lambda x, rng: (x + rng.standard_normal(x.shape, dtype=x.dtype), x)
-print("ready", flush=True)
-list(ssl.train(net, x, task, ssl.squared_error, epochs=60, batch_size=32, rng=2, checkpoint=sys.argv[1]))
-np.save(sys.argv[2], net.theta)
-"""
 
 
 def noisy(x, rng):
@@ -47,35 +35,84 @@ def test_resumed_training_ends_with_the_same_bits(tmp_path, make):
     assert trained(tmp_path / "whole.npz", 7, make())[1] == []
 
 
+def run_to_the_end(checkpoint, result):
+    """What is killed: a step takes about as long as a save."""
+    net = ssl.MLP((16, 8, 16), "tanh", rng=1)
+    x = np.random.default_rng(0).standard_normal((300, 16), dtype=np.float32)
+    list(ssl.train(net, x, noisy, ssl.squared_error, epochs=60, batch_size=32, rng=2, checkpoint=checkpoint))
+    np.save(result, net.theta)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the children use no threads but BLAS's own
 def test_training_killed_at_random_moments_resumes_to_the_same_bits(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    fork = multiprocessing.get_context("fork")  # a new interpreter for each would take ten times as long
 
     def start(checkpoint, result):
-        command = [sys.executable, "-c", RUN, str(checkpoint), str(result)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        process.stdout.readline()
+        process = fork.Process(target=run_to_the_end, args=(checkpoint, result))
+        process.start()
         return process
 
-    whole = start(tmp_path / "whole.npz", tmp_path / "whole.npy")
+    def finish(process):
+        process.join()
+        return process.exitcode
+
     began = time.perf_counter()
-    assert whole.wait() == 0
+    assert finish(start(tmp_path / "whole.npz", tmp_path / "whole.npy")) == 0
     seconds = time.perf_counter() - began
 
     rng, kills = np.random.default_rng(), 0
-    while kills < 20:
-        for name in ("killed.npz", "killed.npy"):
-            (tmp_path / name).unlink(missing_ok=True)
-        for _ in range(20 - kills):
-            process = start(tmp_path / "killed.npz", tmp_path / "killed.npy")
-            time.sleep(rng.uniform(0, 0.6 * seconds))
-            process.send_signal(signal.SIGKILL)
-            if process.wait() == 0:
+    checkpoint, result = tmp_path / "killed.npz", tmp_path / "killed.npy"
+    while kills < 30:
+        checkpoint.unlink(missing_ok=True)
+        for _ in range(10):
+            process = start(checkpoint, result)
+            time.sleep(rng.uniform(0, 0.5 * seconds))
+            process.kill()  # SIGKILL
+            if finish(process) == 0:
                 break
             kills += 1
-            if (tmp_path / "killed.npz").exists():
-                assert 1 <= ssl.load(tmp_path / "killed.npz", ssl.MLP((16, 8, 16), "tanh")) <= 60
-        assert start(tmp_path / "killed.npz", tmp_path / "killed.npy").wait() == 0
-        assert (tmp_path / "killed.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+            if checkpoint.exists():
+                assert 0 <= ssl.load(checkpoint, ssl.MLP((16, 8, 16), "tanh")) <= 60
+        assert finish(start(checkpoint, result)) == 0
+        assert result.read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_a_seed_is_kept_from_before_the_first_epoch(tmp_path):
+    """Without a seed every run is another; but one that dies in its first epoch goes on as the one that it was."""
+
+    def run(network_seed, dies=False):
+        net = ssl.MLP((6, 4, 6), "tanh", rng=network_seed)
+        x = np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)
+        training = ssl.train(net, x, noisy if not dies else dying, ssl.squared_error, epochs=1, checkpoint=path)
+        list(training)
+        return net.theta.tobytes()
+
+    def dying(x, rng):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "c.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(1, dies=True)
+    started = path.read_bytes()
+    ends = []
+    for network_seed in (2, 3):
+        path.write_bytes(started)
+        ends.append(run(network_seed))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    "bits", [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64]
+)
+def test_every_generator_is_saved_and_goes_on_where_it_was(tmp_path, bits):
+    net, rng, other = ssl.MLP((3, 2)), np.random.Generator(bits(0)), np.random.Generator(bits(1))
+    rng.integers(9, size=3, dtype=np.int32)  # an odd number of half words
+    ssl.save(tmp_path / "c.npz", net, rng=rng)
+    ssl.load(tmp_path / "c.npz", net, rng=other)
+    assert np.array_equal(rng.integers(9, size=7, dtype=np.int32), other.integers(9, size=7, dtype=np.int32))
+    wrong = np.random.Generator(np.random.PCG64() if bits is not np.random.PCG64 else np.random.MT19937())
+    with pytest.raises(ValueError, match=f"generator '{bits.__name__}', expected"):
+        ssl.load(tmp_path / "c.npz", net, rng=wrong)
 
 
 def test_a_saved_network_is_loaded_to_the_bit(tmp_path):
@@ -147,6 +184,140 @@ def test_another_optimizer_a_missing_state_and_a_missing_file_are_refused(tmp_pa
         ssl.load(tmp_path / "bare.npz", net, ssl.Adam())
     with pytest.raises(FileNotFoundError):
         ssl.load(tmp_path / "none.npz", net)
+
+
+def renewed(source, target, header=(), drop=(), **arrays):
+    """A checkpoint edited by somebody who knows how to make its digest right again."""
+    contents = {name: a for name, a in np.load(source).items() if name != "digest"} | arrays
+    edited = json.loads(str(contents["header"])) | dict(header)
+    contents["header"] = np.array(json.dumps({k: v for k, v in edited.items() if k not in drop}))
+    contents = {name: np.asarray(a) for name, a in contents.items() if name not in drop}
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        a = np.ascontiguousarray(contents[name])
+        digest.update(f"{name} {a.dtype.str} {a.shape} ".encode() + a.tobytes())
+    np.savez(target, digest=digest.hexdigest(), **contents)
+
+
+P = ssl.MLP((6, 4, 6)).theta.size
+EDITS = [
+    *({"drop": [part]} for part in ("theta", "state0", "state2", "format", "architecture", "dtype", "optimizer")),
+    *({"drop": [part]} for part in ("generator", "epoch", "steps", "random state", "data")),
+    *({"header": {"epoch": value}} for value in (-1, 1.5, "1", None, True, [1], {}, 10**400)),
+    *({"header": {"steps": value}} for value in (-1, 0.5, "4", None, False)),
+    *({"header": {"random state": value}} for value in (None, 3, "x", [], {}, {"bit_generator": "PCG64"})),
+    {"header": {"random state": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}, "has_uint32": 0}}},
+    {"header": {"generator": "MT19937"}},
+    {"header": {"optimizer": {"kind": "Adam"}}},
+    {"header": {"data": 3}},
+    {"header": {"data": ["x"]}},
+    {"theta": np.full(P, np.nan, np.float32)},
+    {"theta": np.zeros(P)},  # float64
+    {"theta": np.zeros(P - 1, np.float32)},
+    {"theta": np.zeros((P, 1), np.float32)},
+    {"theta": np.array("theta")},
+    {"state1": np.full(P, -np.inf, np.float32)},
+    {"state1": np.zeros(1, np.float32)},
+    {"state1": np.zeros(P, np.int8)},
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: str(edit)[:60])
+def test_a_checkpoint_edited_with_care_is_refused_and_changes_nothing(tmp_path, edit):
+    trained(tmp_path / "good.npz", 1)
+    renewed(tmp_path / "good.npz", tmp_path / "same.npz")
+    trained(tmp_path / "same.npz", 1)  # so the digest is made right
+    renewed(tmp_path / "good.npz", tmp_path / "bad.npz", **edit)
+    net, adam, rng = ssl.MLP((6, 4, 6), "tanh", rng=9), ssl.Adam(), np.random.default_rng(9)
+    adam.step(np.ones(P, np.float32))
+    x = np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)
+
+    def everything():
+        return net.theta.tobytes(), adam.t, [a.tobytes() for a in adam.state], rng.bit_generator.state
+
+    before = everything()
+    with pytest.raises(ValueError, match=r"checkpoint: .*bad.npz .*expected|epochs: got 3, expected at least the 1000"):
+        training = ssl.train(
+            net, x, noisy, ssl.squared_error, epochs=3, optimizer=adam, rng=rng, checkpoint=tmp_path / "bad.npz"
+        )
+        next(training)
+    assert everything() == before
+
+
+def test_training_on_other_data_or_for_fewer_epochs_is_refused_and_load_is_the_way_out(tmp_path):
+    net, _ = trained(tmp_path / "c.npz", 3)
+    x = np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)
+    other = ssl.MLP((6, 4, 6), "tanh", rng=9)
+    before = other.theta.copy()
+    for data in (x[:49], x + 1, x[::-1]):
+        with pytest.raises(ValueError, match="c.npz holds training on other data, expected the same x"):
+            next(ssl.train(other, data, noisy, ssl.squared_error, epochs=4, checkpoint=tmp_path / "c.npz"))
+    with pytest.raises(ValueError, match="epochs: got 2, expected at least the 3"):
+        next(ssl.train(other, x, noisy, ssl.squared_error, epochs=2, checkpoint=tmp_path / "c.npz"))
+    assert np.array_equal(other.theta, before)
+    assert ssl.load(tmp_path / "c.npz", other) == 3
+    assert np.array_equal(other.theta, net.theta)
+    assert len(list(ssl.train(other, x + 1, noisy, ssl.squared_error, epochs=1, checkpoint=tmp_path / "d.npz"))) == 1
+
+
+def test_a_relative_path_is_the_one_of_the_call(tmp_path, monkeypatch):
+    """Half a file that a kill left beside is no obstacle."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.npz.part").write_bytes(b"half of a ch")
+    x = np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)
+    training = ssl.train(ssl.MLP((6, 4, 6)), x, noisy, ssl.squared_error, epochs=3, checkpoint="c.npz")
+    next(training)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    list(training)
+    assert sorted(os.listdir(tmp_path)) == ["c.npz", "elsewhere"] and not os.listdir(tmp_path / "elsewhere")
+    assert ssl.load(tmp_path / "c.npz", ssl.MLP((6, 4, 6))) == 3
+
+
+def test_unfit_arguments_are_named_before_any_training(tmp_path):
+    net = ssl.MLP((6, 4, 6), "tanh")
+    for path in (3, None, b"c.npz"):
+        with pytest.raises(TypeError, match="checkpoint: got .*, expected a path"):
+            ssl.save(path, net)
+        with pytest.raises(TypeError, match="checkpoint: got .*, expected a path"):
+            ssl.load(path, net)
+    with pytest.raises(FileNotFoundError, match="checkpoint: got .*expected a directory that exists"):
+        ssl.train(
+            net, np.eye(6, dtype=np.float32), noisy, ssl.squared_error, epochs=1, checkpoint=tmp_path / "no/c.npz"
+        )
+    for arguments, name in (
+        (("net",), "net"),
+        ((net, "adam"), "optimizer"),
+        ((net, ssl.Adam), "optimizer"),
+        ((net, None, 3), "rng"),
+        ((net, None, None, -1), "epoch"),
+        ((net, None, None, 1.5), "epoch"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"{name}: got"):
+            ssl.save(tmp_path / "c.npz", *arguments)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(ValueError, match="cannot be read"):
+        ssl.load(tmp_path / "directory", net)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is at hand on Linux alone")
+def test_a_device_that_is_full_stops_training_and_leaves_the_last_good_checkpoint(tmp_path):
+    """The file beside leads to /dev/full, where every write fails as it would on a full disk."""
+    x = np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)
+    arguments = {"epochs": 3, "checkpoint": tmp_path / "c.npz"}
+    net = ssl.MLP((6, 4, 6), "tanh", rng=1)
+    training = ssl.train(net, x, noisy, ssl.squared_error, rng=2, **arguments)
+    next(training)
+    good = (tmp_path / "c.npz").read_bytes()
+    (tmp_path / "c.npz.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        next(training)
+    assert np.isfinite(net.theta).all()
+    assert (tmp_path / "c.npz").read_bytes() == good
+    assert os.listdir(tmp_path) == ["c.npz"]
+    list(ssl.train(net, x, noisy, ssl.squared_error, **arguments))
+    assert net.theta.tobytes() == trained(tmp_path / "whole.npz", 3)[0].theta.tobytes()
 
 
 @pytest.mark.parametrize("moment", ["savez", "fsync", "replace"])
