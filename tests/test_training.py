@@ -209,3 +209,66 @@ def test_the_objective_leaves_the_network_as_it_is():
     with pytest.raises(ValueError, match="theta: contains NaN"):
         J(before * np.nan)
     assert np.array_equal(n.theta, before)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_])
+def test_whole_numbers_train_as_the_floats_that_they_stand_for(dtype):
+    x, results = (np.random.default_rng(0).random((20, 6)) < 0.5).astype(dtype), []
+    for given in (x, x.astype(np.float32), x.astype(float).tolist()):
+        n = net()
+        list(ssl.train(n, given, noisy, ssl.squared_error, epochs=2, batch_size=8, rng=0))
+        results.append(n.theta.tobytes())
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (lambda x: x, "task: returned ndarray, expected"),
+        (lambda x: None, "task: returned NoneType, expected"),
+        (lambda x: (x,), r"task: returned \['ndarray'\], expected"),
+        (lambda x: (x.tolist(), x), r"task: returned \['list', 'ndarray'\], expected"),
+        (lambda x: (x, x.tolist()), "task: returned"),
+        (lambda x: (x.astype(int), x), "task: returned an input of dtype int64, expected float32"),
+    ],
+)
+def test_a_task_must_return_arrays_in_pairs(pair, message):
+    with pytest.raises(TypeError, match=message):
+        next(ssl.train(net(), data(), lambda x, rng: pair(x), ssl.squared_error, epochs=1))
+
+
+@pytest.mark.parametrize("layer", [0, 2, -1, 9, "1"])
+def test_a_penalty_on_what_is_no_hidden_layer_is_refused(layer):
+    """Its value would be added to the loss and its gradient to nothing."""
+    with pytest.raises(ValueError, match="penalties: got layer .*, expected a hidden layer, 1 .. 1"):
+        next(ssl.train(net(), data(), same, ssl.squared_error, epochs=1, penalties={layer: square_penalty}))
+
+
+def test_an_optimizer_that_moved_another_network_is_refused():
+    adam = ssl.Adam()
+    adam.step(np.ones(3, np.float32))
+    with pytest.raises(ValueError, match=r"g: got shape \(58,\), expected \(3\)"):
+        next(ssl.train(net(), data(), same, ssl.squared_error, epochs=1, optimizer=adam))
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (1, 3), (2, 2)])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_the_report_of_divergence_has_its_epoch_and_batch_and_the_parameters_are_those_before(what, epoch, batch):
+    """From one batch on the loss, or the gradient alone, is NaN."""
+    n, before, calls = net(), [], []
+
+    def loss(output, target, out=None):
+        value, delta = ssl.squared_error(output, target, out=out)
+        if out is not None:  # not the look at the first batch
+            before.append(n.theta.copy())
+            calls.append(1)
+            if len(calls) == 3 * (epoch - 1) + batch:
+                return (np.float32(np.nan), delta) if what == "loss" else (value, delta * np.float32(np.nan))
+        return value, delta
+
+    with pytest.raises(
+        FloatingPointError, match=f"became nan in epoch {epoch}, batch {batch}; .*Try a smaller step_size"
+    ):
+        list(ssl.train(n, data(48), same, loss, epochs=3, batch_size=16, rng=0))
+    assert np.array_equal(n.theta, before[-1])
+    assert np.isfinite(n.theta).all()
