@@ -264,3 +264,52 @@ def test_adam_learns_a_certain_text():
     net = WordMLP(4, 2, 3, (8,), rng=0)
     list(train(net, x, next_word(2), softmax, epochs=40, batch_size=32, optimizer=Adam(0.02), rng=0))
     assert perplexity(net, x) < 1.05
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint64])
+def test_word_numbers_of_few_bits_give_the_same_gradient(dtype):
+    """127 words of 300 numbers each: places in the flat embedding lie far beyond 8 and 16 bits."""
+    net = WordMLP(128, 2, 300, (4,), rng=0, dtype="float64")
+    x, target = np.array([[127, 3], [100, 127]]), np.array([5, 6])
+
+    def gradient(x, out=None):
+        H = net.forward(x, out=out)
+        return net.backward(H, softmax(H[-1], target)[1], out=out).copy()
+
+    for out in (None, net.workspace(2)):
+        assert np.array_equal(gradient(x.astype(dtype), out), gradient(x, out))
+    assert np.array_equal(generate(net, x.astype(dtype), 5, rng=0), generate(net, x, 5, rng=0))
+
+
+def test_new_parameters_reach_every_part():
+    net, other = (WordMLP(6, 2, 3, (4,), rng=seed) for seed in (0, 1))
+    x, theta = np.array([[1, 5]]), other.theta.copy()
+    net.theta = theta
+    assert net.theta is theta
+    assert np.array_equal(net(x), other(x))
+    theta[:] = 0
+    assert not net.embedding.any() and not net.mlp.weights[0].any()
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # to -inf, as it should
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1e-300, 1e-30])
+def test_a_temperature_near_zero_draws_the_likeliest_word(dtype, temperature):
+    logits = np.array([[700.0, 701.0, -1e4, 700.0], [-1e30, -2e30, -3e30, -4e30]], dtype)
+    drawn = generate(lambda contexts: logits, [[0], [0]], 20, temperature=temperature, rng=0)
+    assert (drawn == [[1], [0]]).all()
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (np.array([[0.0, np.nan]]), "model: got a row whose largest logit is not finite"),
+        (np.array([[np.inf, 0.0]]), "model: got a row whose largest logit is not finite"),
+        (np.array([[-np.inf, -np.inf]]), "expected a word that may be drawn"),
+        (np.zeros((2, 2)), r"model: got shape \(2, 2\), expected \(1, any\)"),
+        (np.zeros(2), "model: got shape"),
+    ],
+)
+def test_a_model_that_says_nothing_is_refused(logits, message):
+    with pytest.raises(ValueError, match=message):
+        generate(lambda contexts: logits, [[0]], 3)
