@@ -57,6 +57,7 @@ def test_the_published_settings_are_the_defaults():
     a = Adam()
     assert (a.step_size, a.beta1, a.beta2, a.epsilon) == (1e-3, 0.9, 0.999, 1e-8)
     assert (SGD().step_size, SGD().momentum) == (0.01, 0.9)
+    assert lbfgs.__kwdefaults__ == {"iterations": 1000, "tolerance": 1e-8}
 
 
 @pytest.mark.parametrize("make", [Adam, SGD])
@@ -98,8 +99,10 @@ def test_lbfgs_solves_a_quadratic(seed):
     assert np.array_equal(start, kept)
 
 
+@pytest.mark.filterwarnings("error")
 def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
     def J(theta):
+        assert theta.dtype == np.float32
         return float(theta @ theta), 2 * theta
 
     assert lbfgs(J, np.ones(3, np.float32)).theta.dtype == np.float32
@@ -110,14 +113,23 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
         return (1 - u) ** 2 + 100 * v**2, np.array([2 * u - 2 - 400 * u * v, 200 * v, 0.0])
 
     start = np.array([-1.0, 1.0, 5.0])
-    early = lbfgs(rosenbrock, start, iterations=2)
-    assert (early.iterations, early.converged) == (2, False)
-    assert early.gradient_norm == abs(rosenbrock(early.theta)[1]).max() > 1e-3
-    assert early.value == rosenbrock(early.theta)[0]
+    for sign in (1, -1):  # the same valley, and its mirror image
+
+        def mirrored(t, sign=sign):
+            value, gradient = rosenbrock(sign * t)
+            return value, list(sign * gradient)
+
+        early = lbfgs(mirrored, sign * start, iterations=2)
+        assert (early.iterations, early.converged) == (2, False)
+        assert early.gradient_norm == abs(rosenbrock(sign * early.theta)[1]).max() > 1e-3
+        assert early.value == mirrored(early.theta)[0]
+        assert [type(entry) for entry in early[1:]] == [float, float, int, bool]
     found = lbfgs(rosenbrock, start)
     assert found.theta == pytest.approx([1, 1, 5], abs=1e-6)
     assert found.converged
     assert not lbfgs(rosenbrock, start, tolerance=0, iterations=30).converged
+    assert not lbfgs(lambda t: (1.0, 1e-20 * t), start, tolerance=0).converged  # no progress is no minimum
+    assert lbfgs(rosenbrock, np.array([1.0, 1.0, 5.0]), tolerance=0).converged
 
 
 @pytest.mark.parametrize(
@@ -142,9 +154,9 @@ def test_bad_input_is_named(make, message):
 
 
 def test_lbfgs_refuses_a_start_that_is_not_finite():
-    for value, gradient in ((np.inf, 1.0), (np.nan, 1.0), (1.0, np.nan)):
+    for value, gradient in ((np.inf, [1.0, 1.0]), (np.nan, [1.0, 1.0]), (1.0, [1.0, np.nan])):
         with pytest.raises(FloatingPointError, match="starting point"):
-            lbfgs(lambda t, v=value, g=gradient: (v, g * t), [1.0])
+            lbfgs(lambda t, v=value, g=gradient: (v, g), [1.0, 2.0])
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
