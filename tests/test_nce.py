@@ -311,6 +311,15 @@ def test_estimation_is_reproducible_and_leaves_its_arguments_alone():
     assert first.converged and first.theta.tobytes() == again.theta.tobytes()
     assert np.array_equal(x, before[0]) and np.array_equal(start, before[1])
     assert not np.array_equal(estimate(gaussian, start, x, normal(), 2, rng=4).theta, first.theta)
+    alone, same = estimate(gaussian, start, x, normal(), rng=3), estimate(gaussian, start, x, normal(), 1, rng=3)
+    assert np.array_equal(alone.theta, same.theta)  # one noise sample per data point where nothing is said
+
+
+def test_estimation_stops_where_it_is_told_to():
+    x = np.random.default_rng(0).standard_normal((50, 1))
+    assert estimate(gaussian, STANDARD + 1, x, normal(), 2, rng=3, iterations=2).iterations == 2
+    rough, fine = (estimate(gaussian, STANDARD + 1, x, normal(), 2, rng=3, tolerance=t) for t in (1e-1, 1e-7))
+    assert 1e-7 < rough.gradient_norm <= 1e-1 and fine.gradient_norm <= 1e-7
 
 
 # The best noise
@@ -357,6 +366,16 @@ def test_the_iteration_never_raises_the_error(nu):
     traces = [total(Ratio(best(nu, k)), nu) for k in (1, 2, 3, 5, 10, 30, 100)]
     assert all(later <= earlier * (1 + 1e-12) for earlier, later in zip(traces, traces[1:], strict=False))
     assert traces[0] < total(normal(), nu)
+
+
+@pytest.mark.equation("nce.8")
+def test_the_iteration_stops_when_r_hardly_moves():
+    steps = [np.ones(len(GRID)), *(best(1, k) for k in range(1, 9))]
+    change = [NORMAL @ abs(later - earlier) for earlier, later in zip(steps, steps[1:], strict=False)]
+    assert sorted(change, reverse=True) == change
+    for k in (0, 4):  # between two changes in size
+        found = optimal_noise(gaussian, STANDARD, GRID, 1, NORMAL, tolerance=(change[k] + change[k + 1]) / 2)
+        assert np.array_equal(found, steps[k + 2])
 
 
 @pytest.mark.equation("nce.7")
