@@ -265,39 +265,25 @@ demo.table(
 # %%
 TRAIN = (
     "x = np.random.default_rng(0).standard_normal((2560, 784), dtype='f4'); "
-    "make = lambda *sizes: {}(ssl.MLP(sizes, 'tanh', rng=0), x[:, :sizes[0]].copy(), 256)[1]; make(2, 2)()"
+    "make = lambda *sizes: {}(ssl.MLP(sizes, 'tanh', rng=0), x[:, :sizes[0]].copy(), 256)[1]; make(2, 2, 2)()"
 )
 EPOCHS = "run = make(784, 256, 64, 256, 784); [run() for _ in range({})]"
-CASES = [  # what; setup and statement as source text, with the way's name for {}; the ways
-    ("training, 10 steps", TRAIN, EPOCHS.format(1), ["minissl", "torch", "jax_jit", "jax_scan", "sklearn"]),
-    ("training, 1,000 steps", TRAIN, EPOCHS.format(100), ["minissl"]),
-    (
-        "PCA, (60000, 784, 50), float32",
-        "ways = pca_ways(pca_problem(60000, 784, 50, 'float32'), 50)",
-        "ways['{}']()",
-        ["minissl", "covariance_eigh", "randomized"],
-    ),
-    (
-        "probe, (50000, 256, 10), float32",
-        "ways = probe_ways(*probe_problem(50000, 256, 10, 'float32'), 1e-4, 1e-4)",
-        "ways['{}']()",
-        ["minissl", "LogisticRegression"],
-    ),
-    (
-        "AR(100), 100,000 values",
-        "ways = ar_ways(series(100_000), 100)",
-        "ways['{}']()",
-        ["minissl", "lagged matrix", "statsmodels"],
-    ),
+PCA = "ways = pca_ways(pca_problem(60000, 784, 50, 'float32'), 50)"
+PROBE = "ways = probe_ways(*probe_problem(50000, 256, 10, 'float32'), 1e-4, 1e-4)"
+RUN = "ways['{}']()"
+TRAINERS = {"torch": "torch", "jax_jit": "jax", "jax_scan": "jax", "sklearn": "sklearn"}
+CASES = [  # what; setup and statement as source text, with a way's name for {}; peers' ways and the library of each
+    ("training, 10 steps", TRAIN, EPOCHS.format(1), TRAINERS),
+    ("training, 1,000 steps", TRAIN, EPOCHS.format(100), {}),
+    ("PCA, (60000, 784, 50), float32", PCA, RUN, {"covariance_eigh": "sklearn", "randomized": "sklearn"}),
+    ("probe, (50000, 256, 10), float32", PROBE, RUN, {"LogisticRegression": "sklearn"}),
+    ("AR(100), 100,000 values", "ways = ar_ways(series(100_000), 100)", RUN, {"statsmodels": "statsmodels"}),
 ]
-LIBRARY = {"jax_jit": "jax", "jax_scan": "jax"} | dict.fromkeys(
-    ("covariance_eigh", "randomized", "LogisticRegression"), "sklearn"
-)
 rows = []
-for what, setup, statement, ways in CASES[: 1 if demo.quick else None] if sys.platform == "linux" else []:
-    ways = ways[:1] if demo.quick else [name for name in ways if HERE.get(LIBRARY.get(name, name), True)]
-    peaks = [f"{name} {timing.peak(setup.format(name), statement.format(name)):.1f}" for name in ways]
-    rows.append([what, peaks[0].removeprefix("minissl "), ", ".join(peaks[1:])])
+for what, setup, statement, owners in CASES[: 1 if demo.quick else None] if sys.platform == "linux" else []:
+    names = [name for name, library in owners.items() if HERE[library] and not demo.quick]
+    ours, *theirs = (timing.peak(setup.format(name), statement.format(name)) for name in ("minissl", *names))
+    rows.append([what, f"{ours:.1f}", ", ".join(f"{n} {peak:.1f}" for n, peak in zip(names, theirs, strict=True))])
 if rows:
     demo.table("Peak memory beyond data and library, MB", ["what", "minissl", "peers"], rows)
 demo.finish()

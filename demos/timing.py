@@ -72,7 +72,7 @@ def turns(runs, rounds, seconds, wait=lambda: None):
 def median(values):
     """Median and quartiles, as text."""
     low, middle, high = np.percentile(values, [25, 50, 75])
-    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
+    return f"{middle:.3g} ({low:.3g}-{high:.3g})"
 
 
 def peak(setup, run):
