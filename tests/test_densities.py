@@ -75,6 +75,13 @@ def test_log_cosh_far_out_does_not_overflow():
     assert slope == pytest.approx([2 * a, -2 * a])
 
 
+@pytest.mark.equation("densities.3")
+def test_the_laplacian_at_its_kink():
+    """A component of exactly zero, as sparse data have, pulls B in no direction."""
+    value, slope = laplace(np.zeros(2))
+    assert value == pytest.approx(2 * [-math.log(2) / 2]) and slope.tolist() == [0, 0]
+
+
 @pytest.mark.equation("densities.1", "densities.2")
 @given(draw=draws, N=st.integers(1, 6))
 def test_models_are_their_equations_in_loops(draw, N):
