@@ -361,6 +361,7 @@ def test_training_with_kl_approaches_the_activation_that_it_asks_for():
         (lambda: mask(0.5, blocks=[0, 1])(np.ones((3, 4)), 0), ValueError, r"x: got shape \(3, 4\)"),
         (lambda: denoise(0.1)(np.ones(4), 0), ValueError, "x"),
         (lambda: image_blocks((8, 8), (3, 2)), ValueError, "divisors"),
+        (lambda: image_blocks((8, 8), (2, 3)), ValueError, "divisors"),
         (lambda: image_blocks((8, 8), (0, 2)), ValueError, "block"),
         (lambda: greyscale()(np.ones((2, 4)), None), ValueError, "multiple of 3"),
         (lambda: greyscale([]), ValueError, "luminance"),
