@@ -288,7 +288,8 @@ def score(net, x, sigma):
     Raises
     ------
     TypeError, ValueError
-        If an argument is unfit.
+        If an argument is unfit, or `net` returns another shape.
     """
     x, sigma = array(x, "x", ndim=2), number(sigma, "sigma", low=0, open_low=True)
-    return (net(x) - x) / sigma**2  # [autoencoder.3]
+    r = array(net(x), "net", shape=x.shape, like=x)
+    return (r - x) / sigma**2  # [autoencoder.3]

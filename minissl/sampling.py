@@ -8,7 +8,6 @@
     e           step of the dynamics                                          number
     sigma       standard deviation of noise added to the data                 number
     p_sigma     density of data + sigma z, smoother than p
-    r(x)        output of a denoising autoencoder                             (N, n)
     Y           output of a network that is told x~ and sigma                 (N, n)
 
 The diffusion dx = (1/2) grad log p dt + dw leaves p as it is: its Fokker-Planck equation for the density q of x,
@@ -35,21 +34,17 @@ Ermon 2019, algorithm 1) run [sampling.1] on p_sigma for a falling ladder sigma_
 
 which keep the ratio of signal to noise, of (e_i/2) s to sqrt(e_i) z, about the same, since s is of order 1 / sigma_i.
 
-Three places to get a score from. A denoising autoencoder, at its optimum r(x) = E(clean | noisy = x) (Miyasawa 1961;
-Vincent 2011):
-
-    [sampling.6]   s(x) = (r(x) - x) / sigma^2 = grad log p_sigma(x)
-
-One network for all sigma. Given x, the density of x~ = x + sigma z has the score -z / sigma; matching it in the mean
+Three places to get a score from. A denoising autoencoder trained at one sigma: `autoencoder.score` [autoencoder.3]. Or
+one network for all sigma. Given x, the density of x~ = x + sigma z has the score -z / sigma; matching it in the mean
 square at every level (Song & Ermon 2019, equations 5 and 6), with weights lambda(sigma), is
 
-    [sampling.7]   J = E lambda(sigma) ||s(x~, sigma) + z / sigma||^2
+    [sampling.6]   J = E lambda(sigma) ||s(x~, sigma) + z / sigma||^2
 
 Data of unit variance would have s near -x~ / (1 + sigma^2); Y corrects that. With c = 1 / sqrt(1 + sigma^2),
 
-    [sampling.8]   s(x~, sigma) = -c^2 x~ + (c / sigma) Y(c x~, ln sigma)
+    [sampling.7]   s(x~, sigma) = -c^2 x~ + (c / sigma) Y(c x~, ln sigma)
 
-turns [sampling.7] into E (lambda c^2 / sigma^2) ||Y - c (sigma x - z)||^2. Input c (x + sigma z) and target
+turns [sampling.6] into E (lambda c^2 / sigma^2) ||Y - c (sigma x - z)||^2. Input c (x + sigma z) and target
 c (sigma x - z) are x and z turned by an angle, both of about unit variance at every level, and with
 lambda = sigma^2 / c^2 the loss is the plain squared error (Salimans & Ho 2022, appendix D; Karras et al. 2022, section
 5). This is Song & Ermon's lambda = sigma^2 for small sigma; for large sigma, where the modes are weighed, it is more.
@@ -57,7 +52,7 @@ lambda = sigma^2 / c^2 the loss is the plain squared error (Salimans & Ho 2022, 
 The output f of a network that says log p(x) + const (an energy, with its sign turned; log p_d - log p_n of
 noise-contrastive estimation, to which log p_n is added): the gradient with respect to its input ([mlp.4] with delta 1),
 
-    [sampling.9]   s(x) = df/dx
+    [sampling.8]   s(x) = df/dx
 
 Sources: Roberts & Tweedie, Bernoulli 2 (1996), 341-363; Song & Ermon, NeurIPS (2019), arXiv 1907.05600; Karras et al.,
 NeurIPS (2022), arXiv 2206.00364.
@@ -185,19 +180,8 @@ def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
     return Chains(x, namespace(x).concatenate(paths) if path else None, 1.0)
 
 
-def denoiser_score(r, sigma):
-    """The score x -> grad log p_sigma(x) of a denoising autoencoder r, trained to remove noise sigma [sampling.6]."""
-    sigma = number(sigma, "sigma", low=0, open_low=True)
-
-    def score(x):
-        x = array(x, "x", ndim=2)
-        return (_like(r(x), x, x.shape, "r") - x) / sigma**2  # [sampling.6]
-
-    return score
-
-
 def noise_conditional(sigmas):
-    """Pretext task: denoise, told the level of the noise [sampling.7], [sampling.8]; for the loss `squared_error`.
+    """Pretext task: denoise, told the level of the noise [sampling.6], [sampling.7]; for the loss `squared_error`.
 
     The network has n + 1 inputs and n outputs. The task stands here and not among the autoencoders, because
     `conditional_score` must undo what it does to input and target.
@@ -219,25 +203,25 @@ def noise_conditional(sigmas):
         xp = namespace(x)
         sigma = xp.asarray(rng.choice(sigmas, size=(len(x), 1)), dtype=x.dtype)
         z = normal(rng, x.shape, x)
-        return _told(x + sigma * z, sigma), (sigma * x - z) / xp.sqrt(1 + sigma**2)  # [sampling.8]
+        return _told(x + sigma * z, sigma), (sigma * x - z) / xp.sqrt(1 + sigma**2)  # [sampling.7]
 
     return task
 
 
 def conditional_score(net):
-    """The score (x, sigma) -> grad log p_sigma(x) of a network trained on `noise_conditional` [sampling.8]."""
+    """The score (x, sigma) -> grad log p_sigma(x) of a network trained on `noise_conditional` [sampling.7]."""
 
     def score(x, sigma):
         x, sigma = array(x, "x", ndim=2), number(sigma, "sigma", low=0, open_low=True)
         c = 1 / (1 + sigma**2) ** 0.5
         told = _told(x, namespace(x).full((len(x), 1), sigma, dtype=x.dtype))
-        return -(c**2) * x + (c / sigma) * _like(net(told), x, x.shape, "net")  # [sampling.8]
+        return -(c**2) * x + (c / sigma) * _like(net(told), x, x.shape, "net")  # [sampling.7]
 
     return score
 
 
 def network_density(net):
-    """A network's output as log p up to a constant, and its score [sampling.9].
+    """A network's output as log p up to a constant, and its score [sampling.8].
 
     Parameters
     ----------
@@ -256,14 +240,14 @@ def network_density(net):
 
     def density(x):
         H = net.forward(x)
-        _, s = net.backward(H, namespace(x).ones_like(H[-1]), input_gradient=True)  # [sampling.9]
+        _, s = net.backward(H, namespace(x).ones_like(H[-1]), input_gradient=True)  # [sampling.8]
         return H[-1][:, 0], s
 
     return density
 
 
 def _told(x, sigma):
-    """What a noise-conditional network sees of x~ and its level, (N, n + 1) [sampling.8]."""
+    """What a noise-conditional network sees of x~ and its level, (N, n + 1) [sampling.7]."""
     xp = namespace(x)
     return xp.concatenate([x / xp.sqrt(1 + sigma**2), xp.log(sigma)], axis=1)
 

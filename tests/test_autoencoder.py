@@ -99,6 +99,17 @@ def test_the_conditional_mean_is_the_score_by_quadrature():
 
 
 @pytest.mark.equation("autoencoder.3")
+def test_the_score_worked_by_hand_and_of_the_best_denoiser_of_gaussian_data():
+    assert score(lambda x: x / 2, [[8.0, -16.0]], 2).tolist() == [[-1, 2]]  # (x/2 - x) / 4
+    C, x = np.array([[2.0, 0.9], [0.9, 1.0]]), data(7, 2)
+    for sigma in (0.1, 1, 3):
+        precision = np.linalg.inv(C + sigma**2 * np.eye(2))  # of N(0, C + sigma^2 I)
+        np.testing.assert_allclose(score(lambda x, W=C @ precision: x @ W, x, sigma), -x @ precision, rtol=1e-10)
+    with pytest.raises(ValueError, match="net: got shape"):
+        score(lambda x: x[:, :1], x, 0.5)
+
+
+@pytest.mark.equation("autoencoder.3")
 def test_a_trained_denoiser_knows_the_score():
     """At most 10% off, in the root mean square over the region of highest density that holds 95% of the data."""
     rng = np.random.default_rng(0)

@@ -461,12 +461,6 @@ row("sampling.langevin", lambda **o: sampling.langevin(score_of, path=True, **o)
 row("sampling.mala", lambda **o: sampling.mala(density, path=True, **o), **CHAINS)
 row("sampling.annealed", lambda **o: sampling.annealed(score_of, path=True, **o), sigmas=SIGMAS, **CHAINS)
 row(
-    "sampling.denoiser_score",
-    lambda sigma, x: sampling.denoiser_score(score_of, sigma)(x),
-    sigma=SIGMA,
-    x=array(X, alone=True),
-)
-row(
     "sampling.noise_conditional",
     lambda sigmas, x, rng: sampling.noise_conditional(sigmas)(x, rng),
     sigmas=SIGMAS,

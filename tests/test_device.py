@@ -5,7 +5,7 @@ import pytest
 from standin import device
 
 import minissl as ssl
-from minissl import autoregression, contrastive, densities, downstream, nce, patches, sampling, words
+from minissl import autoencoder, autoregression, contrastive, densities, downstream, nce, patches, sampling, words
 from minissl.backend import array, namespace
 
 cupy = device()
@@ -168,7 +168,7 @@ def test_sampling():
             sampling.mala(density, x, 0.5, 4, rng=0, path=True).path,
             sampling.annealed(conditional, x, [2, 1], 0.1, 3, rng=0, path=True).path,
             *sampling.network_density(energy)(x),
-            sampling.denoiser_score(lambda x: 0.5 * x, 0.3)(x),
+            autoencoder.score(lambda x: 0.5 * x, x, 0.3),
         )
 
     twice(run)

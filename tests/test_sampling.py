@@ -14,7 +14,6 @@ from minissl.mlp import MLP
 from minissl.sampling import (
     annealed,
     conditional_score,
-    denoiser_score,
     langevin,
     mala,
     network_density,
@@ -223,23 +222,7 @@ def test_the_toy_of_song_and_ermon():
 
 
 @pytest.mark.equation("sampling.6")
-def test_the_score_of_a_denoiser_worked_by_hand():
-    score = denoiser_score(lambda x: x / 2, 2)  # (x/2 - x) / 4
-    assert score([[8.0, -16.0]]).tolist() == [[-1, 2]]
-
-
-@pytest.mark.equation("sampling.6")
-@pytest.mark.parametrize("sigma", [0.1, 1, 3])
-def test_the_score_of_the_best_denoiser_of_gaussian_data(sigma):
-    C = np.array([[2.0, 0.9], [0.9, 1.0]])
-    wiener = C @ np.linalg.inv(C + sigma**2 * np.eye(2))
-    x = np.random.default_rng(0).standard_normal((7, 2))
-    expected = -x @ np.linalg.inv(C + sigma**2 * np.eye(2))  # of N(0, C + sigma^2 I)
-    np.testing.assert_allclose(denoiser_score(lambda x: x @ wiener, sigma)(x), expected, rtol=1e-11)
-
-
 @pytest.mark.equation("sampling.7")
-@pytest.mark.equation("sampling.8")
 def test_the_noise_conditional_loss_is_weighted_score_matching():
     x = np.random.default_rng(0).standard_normal((11, 3))
     net = conditional_network()
@@ -254,7 +237,7 @@ def test_the_noise_conditional_loss_is_weighted_score_matching():
     assert set(sigmas) == set(LEVELS)
 
 
-@pytest.mark.equation("sampling.8")
+@pytest.mark.equation("sampling.7")
 def test_what_the_network_is_told_worked_by_hand():
     sigma = 0.75  # c = 1 / sqrt(1 + 9/16) = 0.8
     x, z = np.array([[2.0, -1.0]]), np.random.default_rng(3)
@@ -268,8 +251,8 @@ def test_what_the_network_is_told_worked_by_hand():
     np.testing.assert_allclose(score, [[1.92, 0.64 + 3.2 / 0.75]], rtol=1e-14)
 
 
+@pytest.mark.equation("sampling.6")
 @pytest.mark.equation("sampling.7")
-@pytest.mark.equation("sampling.8")
 @pytest.mark.parametrize("sigma", [0.4, 2.0])
 def test_the_best_noise_conditional_network_has_the_score(sigma):
     """For data N(0, C) the linear network whose score is that of N(0, C + sigma^2 I) has gradient 0 of the loss."""
@@ -293,7 +276,7 @@ def test_the_best_noise_conditional_network_has_the_score(sigma):
     assert (abs(gradients.mean(axis=0)) < 5 * gradients.std(axis=0) / 200**0.5).all()
 
 
-@pytest.mark.equation("sampling.9")
+@pytest.mark.equation("sampling.8")
 def test_the_score_of_a_network_is_its_input_gradient():
     net = MLP((3, 5, 4, 1), "tanh", rng=0, dtype="float64")
     x = np.random.default_rng(0).standard_normal((6, 3))
@@ -420,8 +403,6 @@ def test_scores_refuse_unfit_networks_and_levels():
     with pytest.raises(ValueError, match="net: got 2 outputs"):
         network_density(MLP((3, 2)))
     for sigma in (0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="sigma: "):
-            denoiser_score(lambda x: x, sigma)
         with pytest.raises(ValueError, match="sigma: "):
             conditional_score(conditional_network())(np.zeros((2, 3)), sigma)
 
