@@ -300,7 +300,7 @@ def _solve(K, means, M):
     """Normal equations [autoregression.3] and what follows from them [autoregression.5]."""
     p = len(K) - 1
     eigenvalues, V = np.linalg.eigh(K[1:, 1:])
-    kept = eigenvalues > p * np.finfo(float).eps * max(eigenvalues[-1], 0)
+    kept = eigenvalues > p * np.finfo(float).eps * eigenvalues[-1]
     V, eigenvalues = V[:, kept], eigenvalues[kept]
     a = V @ (V.T @ K[1:, 0] / eigenvalues)  # [autoregression.3]
     variance = max(0.0, (K[0, 0] - a @ K[1:, 0]) / (M - p - 1))  # [autoregression.5]

@@ -220,10 +220,11 @@ def test_a_stable_recurrence_dies_out_and_an_unstable_one_does_not():
     past = np.array([[1.0, 0.5]])
     for modulus, dies in ((0.95, True), (1.05, False)):
         fit = model([2 * modulus * np.cos(0.4), -(modulus**2)])  # roots modulus exp(+-0.4 i)
-        assert fit.stable == dies
+        assert fit.stable is dies
         assert abs(fit.roots) == pytest.approx([modulus, modulus], rel=1e-12)
         last = abs(forecast(fit, past, 500)[0, -20:]).max()
         assert last < 1e-8 if dies else last > 1e8
+    assert model([1.0]).stable is False  # a random walk: |z| = 1, and a disturbance stays
 
 
 @pytest.mark.equation("autoregression.9")
@@ -259,6 +260,16 @@ def test_the_forecast_of_a_noiseless_series_is_exact():
     assert forecast(fit, x[None, 98:100], 100)[0] == pytest.approx(x[100:], abs=1e-7)
     more = least_squares(x[:100], 5)  # K is singular: three coefficients too many
     assert forecast(more, x[None, 95:100], 100)[0] == pytest.approx(x[100:], abs=1e-5)
+
+
+@pytest.mark.equation("autoregression.3")
+@pytest.mark.parametrize("scale", [1e-9, 1, 1e9])
+def test_where_many_coefficients_fit_equally_well_the_least_are_found(scale):
+    """A noiseless oscillation obeys two coefficients; of the five that are asked for, the solution of least norm."""
+    x, p = np.cos(0.3 * np.arange(200)) + 2, 5
+    X = lagged(x, p)[:, 1:]
+    least = np.linalg.lstsq(X - X.mean(axis=0), x[p:] - x[p:].mean(), rcond=1e-9)[0]
+    assert least_squares(scale * x, p).a == pytest.approx(least, abs=1e-12)
 
 
 @pytest.mark.equation("autoregression.10")
@@ -328,6 +339,7 @@ def test_degenerate_and_single_precision_series(fit):
     x = simulated(np.random.default_rng(10), A3, 1, 400)[0]
     assert fit(x.astype(np.float32), 3).a == pytest.approx(fit(x, 3).a, abs=1e-5)
     assert fit([1, 3, 2, 5, 4, 4], 1).a == pytest.approx(fit([1.0, 3, 2, 5, 4, 4], 1).a)
+    assert fit([True, False, True, True, False], 1).a == pytest.approx(fit([1.0, 0, 1, 1, 0], 1).a)
 
 
 def test_the_loop_trains_on_windows_without_copying_them():
