@@ -148,6 +148,7 @@ def test_next_word():
         view = autoregression.windows(xp.asarray(text), 3)
         list(ssl.train(net, view, words.next_word(2), ssl.softmax, epochs=2, batch_size=30, rng=1))
         assert np.isfinite(words.perplexity(net, view))
+        assert (net(text[:6].reshape(3, 2)) == net(xp.asarray(text[:6].reshape(3, 2)))).all()  # numbers from the host
         return net.theta, words.generate(net, view[:4, :2], 6, temperature=0.7, top_k=3, rng=2)
 
     twice(run)

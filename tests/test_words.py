@@ -139,6 +139,10 @@ def test_parameters_are_one_vector():
     net.mlp.weights[1][:] = 0
     assert np.array_equal(net.theta[:15], before[:15] + 1)
     assert not net.theta[15 + 28 : 15 + 28 + 20].any() and np.array_equal(net.theta[15:43], before[15:43])
+    other = np.arange(net.theta.size, dtype=np.float32)
+    net.theta = other
+    assert net.theta is other and np.array_equal(net.embedding, other[:15].reshape(5, 3))
+    assert np.array_equal(net.mlp.theta, other[15:]) and np.shares_memory(net.embedding, other)
     assert abs(np.std(WordMLP(500, 2, 40, (), rng=0).embedding) / 0.1 - 1) < 5 / np.sqrt(2 * 500 * 40)
 
 
@@ -151,8 +155,10 @@ def test_workspaces_change_nothing():
         H = net.forward(x)
         grad = net.backward(H, softmax(H[-1], target)[1], {1: H[1], 2: H[2]})
         H = net.forward(x, out=out)
+        assert all(filled is buffer for filled, buffer in zip(H[2:], out.H[2:], strict=True))
         delta = softmax(H[-1], target, out=out.D[-1])[1]
-        assert np.array_equal(net.backward(H, delta, {1: H[1].copy(), 2: H[2].copy()}, out=out), grad)
+        filled = net.backward(H, delta, {1: H[1].copy(), 2: H[2].copy()}, out=out)
+        assert filled is out.grad and np.array_equal(filled, grad)
 
 
 def test_training_resumes_from_a_checkpoint_to_the_bit(tmp_path):
@@ -220,6 +226,19 @@ def test_generated_text_has_the_frequencies_of_the_table(temperature, top_k):
     text = np.hstack([start, generate(bigram, start, 3, temperature=temperature, top_k=top_k, rng=6)])
     last, following = text[:, :-1].reshape(-1), text[:, 1:].reshape(-1)
     frequencies_agree([following[last == u] for u in range(4)], P)
+
+
+def test_the_temperature_is_one_where_nothing_is_said():
+    start = np.zeros((300, 1), dtype=int)
+    assert np.array_equal(generate(bigram, start, 3, rng=0), generate(bigram, start, 3, temperature=1, rng=0))
+
+
+@pytest.mark.equation("words.4")
+def test_no_temperature_is_too_small():
+    """For tau to 0 the likeliest word is certain, wherever the logits of a context stand."""
+    Y = np.array([[1e3, 1e3 + 1, 1e3 - 1], [-5e3, -5e3 - 1, -5e3 + 0.5]])
+    text = generate(lambda contexts: Y, [[0], [0]], 4, temperature=1e-307, rng=0)
+    assert text.tolist() == [[1] * 4, [2] * 4]
 
 
 def test_generation_feeds_the_context_and_repeats_with_its_seed():
