@@ -140,10 +140,23 @@ def test_mean_and_covariance_are_those_of_the_data(seed, n):
 def test_samples_have_the_mean_and_covariance_that_the_density_has():
     N = 100_000
     for noise in (gaussian_like(correlated(50, 3, 1)), white(correlated(50, 3, 2))):
-        e = noise.sample(N, np.random.default_rng(3))
+        e = noise.sample(N, 3)
+        drawn = np.random.default_rng(3).standard_normal((N, 3))
+        assert np.array_equal(e, noise.mean + (drawn * noise.deviations) @ noise.axes.T)
         z = (e - noise.mean) @ noise.axes / noise.deviations
         assert z.mean(axis=0) == pytest.approx(np.zeros(3), abs=5 / N**0.5)
         np.testing.assert_allclose(z.T @ z / N, np.eye(3), atol=5 * (2 / N) ** 0.5)
+
+
+def test_a_thin_direction_of_float32_data_is_kept():
+    """Its variance is 1e-8 of the others', below float32's rounding of those, yet the data do vary along it."""
+    x = (correlated(500, 3, 6) @ np.diag([1, 1e-4, 2])).astype("float32")
+    found, exact = gaussian_like(x).deviations, np.linalg.svd(x - x.mean(axis=0, dtype=float))[1] / 500**0.5
+    np.testing.assert_allclose(found, exact[::-1], rtol=1e-5)
+
+
+def test_a_sample_at_the_mean_is_no_lack_of_variance():
+    assert gaussian_like([[-1.0], [0.0], [1.0]]).deviations == pytest.approx([(2 / 3) ** 0.5])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -237,6 +250,20 @@ def test_the_same_pairs_on_the_device():
     assert np.array_equal(cupy.asnumpy(there), here)
     noise = gaussian_like(cupy.asarray(x))
     np.testing.assert_allclose(cupy.asnumpy(noise.log_density(cupy.asarray(x))), gaussian_like(x).log_density(x))
+
+
+def test_noise_and_shuffling_of_ones_own_get_a_generator():
+    class Own:
+        def sample(self, N, rng):
+            return rng.laplace(size=(N, 3))
+
+    x = correlated(10, 3, 0)
+    e = against_noise(Own())(x, 7)[0][10:]
+    assert np.array_equal(e, np.random.default_rng(7).laplace(size=(10, 3)))
+    task = against_shuffled(lambda x, rng: rng.permutation(x))
+    assert np.array_equal(task(x, 7)[0][10:], np.random.default_rng(7).permutation(x))
+    with pytest.raises(ValueError, match=r"x: got shape \(3,\)"):
+        task(x[0], 7)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
