@@ -46,7 +46,7 @@ def namespace(*arrays):
     return cupy
 
 
-def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True):
+def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True, squares=False):
     """`a` as a floating array that is fit to compute with, or an error that names it.
 
     Parameters
@@ -66,6 +66,8 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True)
         float64 for lists and integers.
     finite : bool
         Whether to look for NaN and infinity. Without, the caller does.
+    squares : bool
+        Whether variances will be computed, which must not overflow.
 
     Returns
     -------
@@ -97,6 +99,8 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True)
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
     if finite and not xp.isfinite(a).all():
         raise ValueError(f"{name}: contains NaN or infinity, expected finite numbers")
+    if squares and max(float(a.max()), -float(a.min())) > (largest := (float(np.finfo(a.dtype).max) / 1e6) ** 0.5):
+        raise ValueError(f"{name}: got values beyond {largest:.0e}, whose squares overflow, expected smaller ones")
     return a
 
 

@@ -123,10 +123,10 @@ def white(x):
 
 def _centred(x):
     """x at the door, its mean, and x - mean in float64, for covariances lose half of the digits."""
-    x = array(x, "x", ndim=2)
+    x = array(x, "x", ndim=2, squares=True)
     mean = x.mean(axis=0, dtype=np.float64)
     centred = x - mean
-    if not centred.any():
+    if not (centred * centred).any():
         raise ValueError(f"x: all {len(x)} samples are the same, expected data that vary")
     return x, mean, centred
 

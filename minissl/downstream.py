@@ -259,10 +259,10 @@ def whitening(x, floor=0.01):
     TypeError, ValueError
         If an argument is unfit.
     """
-    x, floor = array(x, "x", ndim=2), number(floor, "floor", low=0, open_low=True)
+    x, floor = array(x, "x", ndim=2, squares=True), number(floor, "floor", low=0, open_low=True)
     xp, mean = namespace(x), x.mean(axis=0, dtype=np.float64)
     centred = x - mean
-    if not centred.any():
+    if not (centred * centred).any():
         raise ValueError(f"x: all {len(x)} samples are the same, expected data that vary")
     d, U = xp.linalg.eigh(centred.T @ centred / len(x))
     Z = U / xp.sqrt(d + floor * d.mean()) @ U.T  # [downstream.7]
@@ -271,7 +271,7 @@ def whitening(x, floor=0.01):
 
 def _labelled(features, labels, at_least=1):
     """Features and labels at the door, and the number of classes."""
-    H = array(features, "features", ndim=2)
+    H = array(features, "features", ndim=2, squares=True)
     xp = namespace(H, labels)
     c = xp.asarray(integers(labels, "labels", low=0, high=len(H)))
     if c.shape != (len(H),):

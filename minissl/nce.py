@@ -207,7 +207,7 @@ def optimal_noise(model, theta, x, nu, weights, iterations=1000, tolerance=1e-9)
 
 def _information(g, weights):
     """I [nce.5], which must have an inverse."""
-    I = (g * weights[:, None]).T @ g
+    I = array((g * weights[:, None]).T @ g, "g, the derivatives of the model")
     d = namespace(I).linalg.eigvalsh(I)
     if not float(d[0]) > len(I) * float(np.finfo(I.dtype).eps) * float(d[-1]):
         raise ValueError(f"x: got an I with eigenvalues {d[0]} to {d[-1]}, expected more rows, or fewer parameters")

@@ -21,7 +21,7 @@ The Lagrange condition is C w = lambda w with lambda = E(w.y)^2, so w_k = v_k. B
 
 (Davis & Kahan 1970), and each step maximises the variance exactly over all combinations of w, g and the step before:
 
-    [pca.3]   w <- argmax E(w.y)^2  with  ||w|| = 1  in  span{w, g, p},      p <- the part of the new w not along w
+    [pca.3]   w <- argmax E(w.y)^2  with  ||w|| = 1  in  span{w, g, p},      p <- the w before
 
 (Knyazev 2001, "locally optimal conjugate gradients"). The same w without p is steepest ascent, which is slow where
 lambda_1 and lambda_2 are close: about 1/gap steps in place of 1/sqrt(gap).
@@ -139,7 +139,7 @@ def by_variance(x, m, *, rng=0):
 def _ascend(Y, V, w, largest):
     """The direction of greatest variance orthogonal to the rows of V, from w on [pca.3]; and that variance."""
     xp = namespace(Y)
-    p = None
+    span = []
     for _ in range(STEPS):
         w = w - V.T @ (V @ w)  # at every step: rounding would let the directions found grow back
         w = w / xp.linalg.norm(w)
@@ -147,15 +147,12 @@ def _ascend(Y, V, w, largest):
         variance = float(w @ Cw)
         g = Cw - variance * w  # [pca.2], half of it
         g = g - V.T @ (V @ g)
-        size = float(xp.linalg.norm(g))
-        if size <= 1e-11 * max(largest, variance):
+        if float(xp.linalg.norm(g)) <= 1e-11 * max(largest, variance):
             break
-        span = [w, g / size] if p is None else [w, g / size, p]
+        span = [w, g, *span[:1]]
         B = xp.linalg.qr(xp.stack(span, axis=1))[0]
         YB = Y @ B
-        new = B @ xp.linalg.eigh(YB.T @ YB)[1][:, -1]  # [pca.3]
-        p = new - (w @ new) * w
-        p, w = p / xp.linalg.norm(p), new
+        w = B @ xp.linalg.eigh(YB.T @ YB)[1][:, -1]  # [pca.3]
     else:
         warnings.warn(f"by_variance: no convergence in {STEPS} steps; by_svd needs none", RuntimeWarning, stacklevel=3)
     return w, variance
@@ -210,15 +207,15 @@ def by_reconstruction(x, m, *, rng=0):
         J, dA, dW = reconstruction_error(Y / scale, A, W)
         return J, xp.concatenate([dA.ravel(), dW.ravel()])
 
-    W = normal(generator(rng), (m, n), Y) / n**0.5
-    theta = lbfgs(objective, xp.concatenate([W.T.ravel(), W.ravel()]), iterations=STEPS, tolerance=1e-9).theta
+    start = normal(generator(rng), 2 * n * m, Y) / n**0.5
+    theta = lbfgs(objective, start, iterations=STEPS).theta
     Q = xp.linalg.qr(theta[: n * m].reshape(n, m))[0]
     return _record(*_principal_axes(Y, Q), mean, x)
 
 
 def _data(x, m):
     """Data and number of components, fit for PCA."""
-    x = array(x, "x", ndim=2)
+    x = array(x, "x", ndim=2, squares=True)
     if len(x) < 2:
         raise ValueError("x: got 1 sample, which does not vary; expected at least 2")
     return x, count(m, "m", high=min(x.shape))
@@ -229,7 +226,7 @@ def _square_root(x):
     xp = namespace(x)
     mean = x.mean(axis=0, dtype=np.float64)
     Y = (x - mean) / len(x) ** 0.5
-    return (xp.linalg.qr(Y, mode="r") if Y.shape[0] > Y.shape[1] else Y), mean
+    return xp.linalg.qr(Y, mode="r"), mean
 
 
 def _principal_axes(Y, Q):
@@ -245,5 +242,5 @@ def _record(W, variances, mean, x):
     size = abs(W)
     first = (size >= 0.999 * size.max(axis=1, keepdims=True)).argmax(axis=1)
     W = W * xp.sign(xp.take_along_axis(W, first[:, None], axis=1))
-    W = xp.ascontiguousarray(W.astype(x.dtype))
+    W = W.astype(x.dtype)
     return PCA(W, W.T, mean.astype(x.dtype), xp.maximum(variances, 0).astype(x.dtype))
