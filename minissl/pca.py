@@ -19,9 +19,9 @@ The Lagrange condition is C w = lambda w with lambda = E(w.y)^2, so w_k = v_k. B
 
     [pca.2]   g = 2 (C w - lambda w),   lambda = w.C w;       sin angle(w, v_1) <= ||g||/2 / (lambda - lambda_2)
 
-(Davis & Kahan 1970), and each step maximises the variance exactly over all combinations of w, g and the step before:
+(Davis & Kahan 1970), and each step maximises the variance exactly over all combinations of w, g and the w before:
 
-    [pca.3]   w <- argmax E(w.y)^2  with  ||w|| = 1  in  span{w, g, p},      p <- the w before
+    [pca.3]   w <- argmax E(w.y)^2  with  ||w|| = 1  in  span{w, g, p},      p the w before
 
 (Knyazev 2001, "locally optimal conjugate gradients"). The same w without p is steepest ascent, which is slow where
 lambda_1 and lambda_2 are close: about 1/gap steps in place of 1/sqrt(gap).
@@ -149,7 +149,7 @@ def _ascend(Y, V, w, largest):
         g = g - V.T @ (V @ g)
         if float(xp.linalg.norm(g)) <= 1e-11 * max(largest, variance):
             break
-        span = [w, g, *span[:1]]
+        span = [w, g, *span[:1]]  # the last is p
         B = xp.linalg.qr(xp.stack(span, axis=1))[0]
         YB = Y @ B
         w = B @ xp.linalg.eigh(YB.T @ YB)[1][:, -1]  # [pca.3]
@@ -207,8 +207,8 @@ def by_reconstruction(x, m, *, rng=0):
         J, dA, dW = reconstruction_error(Y / scale, A, W)
         return J, xp.concatenate([dA.ravel(), dW.ravel()])
 
-    start = normal(generator(rng), 2 * n * m, Y) / n**0.5
-    theta = lbfgs(objective, start, iterations=STEPS).theta
+    W = normal(generator(rng), (m, n), Y) / n**0.5
+    theta = lbfgs(objective, xp.concatenate([W.T.ravel(), W.ravel()]), iterations=STEPS).theta
     Q = xp.linalg.qr(theta[: n * m].reshape(n, m))[0]
     return _record(*_principal_axes(Y, Q), mean, x)
 

@@ -246,6 +246,9 @@ def test_the_minimum_is_found_from_anywhere(seed):
     rng = np.random.default_rng(seed)
     x, V = with_spectrum(rng, 23, np.array([3.0, 2.2, 1.5, 0.7, 0.4]))
     assert angle(by_reconstruction(x, 2, rng=seed).W, V[:2]) <= 1e-4
+    slow = np.array([0.96, 0.034, 2.5e-3, 2.3e-3, 1.3e-3, 7e-4, 1.5e-4, 3e-6, 1.5e-6])  # 2,000 iterations and more
+    x, V = with_spectrum(rng, 18, slow)
+    assert angle(by_reconstruction(x, 4, rng=seed).W, V[:4]) <= 1e-4
 
 
 @pytest.mark.equation("pca.9", "pca.10")
@@ -368,8 +371,9 @@ def test_refusals(method):
 
 def test_a_search_that_does_not_converge_says_so(monkeypatch):
     monkeypatch.setattr(pca, "STEPS", 2)
-    with pytest.warns(RuntimeWarning, match="no convergence in 2 steps; by_svd"):
+    with pytest.warns(RuntimeWarning, match="no convergence in 2 steps; by_svd") as warned:
         by_variance(np.random.default_rng(0).standard_normal((30, 9)), 1)
+    assert warned[0].filename == __file__  # it points at the line that called
 
 
 ROUTES = {"from_svd": (40, 20), "from_covariance": (80, 20), "from_gram": (20, 80), "from_lanczos": (1200, 1000)}
