@@ -94,7 +94,7 @@ demo.table(
 )
 demo.say(
     f"Within the series Yule-Walker leaves {residual['Yule-Walker'] / residual['least squares']:,.0f} times as much. "
-    "In exchange its roots always lie inside the unit circle, which keeps its forecasts from growing."
+    "In exchange its roots lie inside the unit circle, which keeps its forecasts from growing."
 )
 
 # %%

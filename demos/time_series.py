@@ -70,9 +70,10 @@ def seasonal_mean(x, season, split):
 
 
 def best_order(x):
-    """Akaike's criterion M ln s^2 + 2p, on the same targets for every order."""
-    fits = [least_squares(x[MAX_ORDER - p :], p) for p in range(1, MAX_ORDER + 1)]
-    return 1 + int(np.argmin([(len(x) - MAX_ORDER) * np.log(fit.variance) + 2 * len(fit.a) for fit in fits]))
+    """Akaike's criterion M ln (sum of squares / M) + 2p, on the same M targets for every order."""
+    M, orders = len(x) - MAX_ORDER, np.arange(1, MAX_ORDER + 1)
+    variances = np.array([least_squares(x[MAX_ORDER - p :], p).variance for p in orders])
+    return int(orders[np.argmin(M * np.log(variances * (M - orders - 1) / M) + 2 * orders)])
 
 
 def network(x, p, seed, label):

@@ -48,8 +48,8 @@ unit that is on with probability rho from one that is on with probability rho_j 
     [autoencoder.8]   P = beta sum_j [rho ln rho/rho_j + (1 - rho) ln (1 - rho)/(1 - rho_j)]
                       dP/dH_ij = (beta/N) [-rho/rho_j + (1 - rho)/(1 - rho_j)]
 
-The decoder could shrink H and grow its weights, which makes [autoencoder.7] alone as small as one likes: bound it, by
-the activation or by the length of its rows.
+The encoder could shrink H and the decoder grow its weights to match, which makes [autoencoder.7] alone as small as one
+likes: bound the activation, or the length of the decoder's rows.
 
 Sources: Miyasawa, Bull. Inst. Internat. Statist. 38 (1961); Olshausen & Field, Nature 381 (1996); Vincent et al., ICML
 (2008); Ng, CS294A lecture notes "Sparse autoencoder" (2011); Vincent, Neural Computation 23 (2011), equations 8-11;

@@ -40,9 +40,10 @@ of [autoregression.4] vanish, C is Toeplitz, and with r_k = (1/T) sum_{t=k}^{T-1
 
     [autoregression.6]   sum_j r_|i-j| a_j = r_i,      a_0 = m (1 - sum_j a_j)
 
-It differs from least squares by 2p products among T, that is by O(1/T), and is always stable. But a nearly periodic
-series, predictable but for a noise of 1e-6, is not predictable across the step to zero: K is then almost singular, and
-what O(1/T) adds to it outweighs its small eigenvalues. Least squares sees no step. Both tend to the same limit,
+It differs from least squares by 2p products among T, that is by O(1/T), and is stable if C is regular. But a nearly
+periodic series, predictable but for a noise of 1e-6, is not predictable across the step to zero: K is then almost
+singular, and what O(1/T) adds to it outweighs its small eigenvalues. Least squares sees no step. Both tend to the same
+limit,
 
     [autoregression.7]   sqrt(T) (a_hat - a) -> N(0, s^2 Gamma^-1)         (Mann & Wald 1943)
 
@@ -52,10 +53,10 @@ what O(1/T) adds to it outweighs its small eigenvalues. Least squares sees no st
 
 **Forecast.** Unknown values are replaced by their own forecasts, beginning with the one-step forecast:
 
-    [autoregression.9]   x^_{t+h} = f(x^_{t+h-p}, ..., x^_{t+h-1}),      x^_{t+k} = x_{t+k} where k < 0
+    [autoregression.9]   x^_{t+h} = f(x^_{t+h-p}, ..., x^_{t+h-1}),      x^_{t+k} = x_{t+k} where k <= 0
 
-In the linear model the errors add up: x_{t+h} - x^_{t+h} = sum_k psi_k e_{t+h-k}, where a shock of 1 is carried on by
-the recurrence itself. Independent shocks give for the h-th value ahead, h = 1, 2, ...
+In the linear model the errors add up: x_{t+h} - x^_{t+h} = sum_{k<h} psi_k e_{t+h-k}, where a shock of 1 is carried on
+by the recurrence itself. Independent shocks give for the h-th value ahead, h = 1, 2, ...
 
     [autoregression.10]  psi_0 = 1, psi_k = sum_{i=1}^{min(k,p)} a_i psi_{k-i};    variance = s^2 sum_{k<h} psi_k^2
 
@@ -200,7 +201,7 @@ def yule_walker(x, order):
     Returns
     -------
     LinearAR
-        Always stable, unless the series is constant.
+        Stable, unless C is singular to rounding.
     """
     x, p, m = _scalar(x, order)
     first, _, head, _ = _products(x, p, m)
@@ -242,10 +243,8 @@ def forecast(model, past, steps, shocks=None):
     xp = namespace(past)
     x = xp.concatenate([past, xp.empty((N, steps, *n), dtype=past.dtype)], axis=1)
     for t in range(p, p + steps):
-        y = model(x[:, t - p : t].reshape(N, -1))
-        x[:, t] = array(y, "model", shape=(N, *(n or (1,))), like=past, finite=False).reshape(
-            N, *n
-        )  # [autoregression.9]
+        y = array(model(x[:, t - p : t].reshape(N, -1)), "model", shape=(N, *(n or (1,))), like=past, finite=False)
+        x[:, t] = y.reshape(N, *n)  # [autoregression.9]
         if shocks is not None:
             x[:, t] += shocks[:, t - p]
         if not xp.isfinite(x[:, t]).all():

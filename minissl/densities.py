@@ -3,15 +3,15 @@
     symbol      meaning                                                         shape
     x           data, one sample per row                                        (N, n)
     phi         the model of the density, up to a constant factor
-    theta       parameters (alpha, c): those of phi, then ln of the factor      (P,)
-    g(x)        d ln p_m(x; theta)/dtheta, where ln p_m = ln phi + c            (P,)
+    theta       parameters (alpha, c): those of phi, then ln of the factor      (size,)
+    g(x)        d ln p_m(x; theta)/dtheta, where ln p_m = ln phi + c            (size,)
     c*          the c with which p_m integrates to one
     Lambda, b   precision matrix of a Gaussian, and Lambda times its mean       (n, n), (n,)
     B, s        unmixing matrix, and the components s = B x                     (n, n), (N, n)
     f           density of one component
 
 A model is a function (theta, x) -> (ln p_m at each row of x, shape (N,); product), where product(w) = sum_i w_i g(x_i),
-shape (P,), is its backward pass: g itself, N x P numbers, is never stored.
+shape (size,), is its backward pass: g itself, N x size numbers, is never stored.
 
 The Gaussian; alpha has the entries Lambda_jk, j <= k, row by row, then b. Lambda_jk stands twice in Lambda if j < k, so
 its derivative is - x_j x_k, and - x_j^2 / 2 on the diagonal:
@@ -137,7 +137,7 @@ def ica_likelihood(x, source=logcosh):
 
 
 def energy(net):
-    """A network with one output as a model [densities.5]; it sets `net.theta` to each theta that is tried."""
+    """A network with one output, minus an energy, as a model [densities.5]; it sets `net.theta` to each theta tried."""
     if not hasattr(net, "sizes"):
         raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     if net.sizes[-1] != 1:

@@ -22,16 +22,17 @@ linear in each of its three parts; to first order d(J + P) = <Delta_l, dZ_l>, th
 
 Reading off the derivatives, and adding what a penalty says of the hidden layer directly:
 
-    [mlp.2]   dJ/dW_l = H_{l-1}^T Delta_l,    dJ/db_l = Delta_l^T 1
+    [mlp.2]   d(J + P)/dW_l = H_{l-1}^T Delta_l,    d(J + P)/db_l = Delta_l^T 1
     [mlp.3]   Delta_{l-1} = (Delta_l W_l^T + dP/dH_{l-1}) * phi'(Z_{l-1})        (* elementwise)
-    [mlp.4]   dJ/dx = Delta_1 W_1^T
+    [mlp.4]   d(J + P)/dx = Delta_1 W_1^T
 
 Each derivative is a function of the activation's own value h = phi(z), so that Z need not be kept:
 
     [mlp.5]   tanh: phi' = 1 - h^2;   sigmoid: phi' = h (1 - h);   relu: phi' = [h > 0];   identity: phi' = 1
 
-(relu at its kink, z = 0, is given the derivative 0.) Initialisation keeps the variance of the signal through the
-layers: with independent zero-mean weights Var Z_l = n_{l-1} Var(W) E(h^2), and relu sets half of its inputs to zero, so
+(relu at its kink, z = 0, is given the derivative 0.) Initialisation keeps the variance of the signal through the layers
+of relu or identity units, and of tanh units while |z| is small: with independent zero-mean weights
+Var Z_l = n_{l-1} Var(W) E(h^2), and relu sets half of its inputs to zero, so
 
     [mlp.6]   b_l = 0,  W_l ~ N(0, g / n_{l-1}),  g = 2 where H_{l-1} comes from relu (He et al.), else 1 (LeCun et al.)
 
@@ -105,7 +106,7 @@ class MLP:
 
     Attributes
     ----------
-    theta : ndarray, shape (P,)
+    theta : ndarray, shape (size,)
         All parameters: W_1, b_1, W_2, b_2, ... `net.theta[:] = other` copies values into it; `net.theta = other` makes
         `other` itself the network's parameters.
     weights, biases : tuple of ndarray
@@ -236,7 +237,7 @@ class MLP:
 
         Returns
         -------
-        grad : ndarray, shape (P,)
+        grad : ndarray, shape (size,)
             Laid out as `theta`; `net.views(grad)` gives its parts.
         dx : ndarray, shape (N, n_0)
             Only with `input_gradient`.

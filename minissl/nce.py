@@ -5,10 +5,10 @@
     y_j         noise, j = 1 .. nu T                                          (nu T, n)
     p_d, p_n    density of the data, of the noise (known)
     phi         model of p_d up to a constant factor (see `densities`)
-    theta       parameters (alpha, c): those of phi, and the constant         (P,)
-    g(x)        d ln p_m(x; theta)/dtheta                                     (P,)
+    theta       parameters (alpha, c): those of phi, and the constant         (size,)
+    g(x)        d ln p_m(x; theta)/dtheta                                     (size,)
     h(x)        probability that x is data, according to the model            number
-    Sigma       T times the asymptotic covariance of the estimate of theta    (P, P)
+    Sigma       T times the asymptotic covariance of the estimate of theta    (size, size)
     E           mean over p_d
 
 A density must integrate to one, but the integral of phi is often out of reach. Maximum likelihood needs it: without
@@ -70,7 +70,7 @@ def objective(model, x, y, noise):
     Parameters
     ----------
     model : callable
-        (theta, x) -> (ln p_m at each row, shape (N,); product), product(w) = sum_i w_i g(x_i) of shape (P,).
+        (theta, x) -> (ln p_m at each row, shape (N,); product), product(w) = sum_i w_i g(x_i) of shape (size,).
     x : array_like, shape (T, n)
         Data.
     y : array_like, shape (nu T, n)
@@ -111,7 +111,7 @@ def estimate(model, theta, x, noise, nu=1, *, rng=None, iterations=1000, toleran
     ----------
     model : callable
         `densities.gaussian`, `densities.ica`, `densities.energy(net)`, or yours.
-    theta : array_like, shape (P,)
+    theta : array_like, shape (size,)
         Where to start; c comes last.
     x : array_like, shape (T, n)
         Data.
@@ -135,7 +135,7 @@ def estimate(model, theta, x, noise, nu=1, *, rng=None, iterations=1000, toleran
 
 
 def derivatives(model, theta, x):
-    """g [nce.1] at each row of `x`, shape (N, P), one row at a time: for theory, not for estimation."""
+    """g [nce.1] at each row of `x`, shape (N, size), one row at a time: for theory, not for estimation."""
     x = array(x, "x", ndim=2)
     xp = namespace(x)
     one = xp.ones(1, dtype=x.dtype)
@@ -149,7 +149,7 @@ def asymptotic_covariance(model, theta, x, noise, nu, weights=None):
     ----------
     model : callable
         See `objective`.
-    theta : array_like, shape (P,)
+    theta : array_like, shape (size,)
         The true parameters: p_m(.; theta) is the density of the data, c included.
     x : array_like, shape (N, n)
         Where means over p_d are taken: samples of it (Monte Carlo), or nodes of a quadrature.
@@ -161,7 +161,7 @@ def asymptotic_covariance(model, theta, x, noise, nu, weights=None):
 
     Returns
     -------
-    ndarray, shape (P, P)
+    ndarray, shape (size, size)
     """
     nu = number(nu, "nu", low=0, open_low=True)
     x = array(x, "x", ndim=2)

@@ -3,8 +3,10 @@
     symbol   meaning                                   shape
     theta    parameters                                (P,)
     g        gradient dJ/dtheta of the batch           (P,)
-    m, v     running means of g and of g^2             (P,)
     alpha    step size                                 number
+    mu, v    of momentum: decay rate, velocity         number, (P,)
+    m, v     of Adam: running means of g and of g^2    (P,)
+    beta1,2  of Adam: decay rates of m and of v        numbers
 
 Stochastic gradient descent with momentum (Polyak 1964; Sutskever et al. 2013, equations 1-2):
 
@@ -36,7 +38,7 @@ from minissl.backend import array, count, namespace, number
 
 
 class SGD:
-    """Stochastic gradient descent with momentum [optimizers.1].
+    """Stochastic gradient descent with momentum [optimizers.1]; the step is the velocity itself, not to be changed.
 
     Parameters
     ----------

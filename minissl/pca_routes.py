@@ -28,7 +28,8 @@ centred copy is made; N may be as large as memory holds.
 
 K is added up over blocks of columns, each centred exactly, as above. Error about eps.
 
-**Block Lanczos**, for min(N, n) >= 1000 and m at most a 25th of it. The space spanned by Q_1, C Q_1, C^2 Q_1, ...
+**Block Lanczos**, for min(N, n) >= 1000, m at most a 25th of it and N, n within a factor 20; on the covariance itself
+for n >= 500 and m at most a 12th of it. The space spanned by Q_1, C Q_1, C^2 Q_1, ...
 holds the leading eigenvectors to a rapidly growing accuracy (Golub & Underwood 1977). Each block is made orthogonal to
 all before it:
 

@@ -45,7 +45,7 @@ Data of unit variance would have s near -x~ / (1 + sigma^2); Y corrects that. Wi
     [sampling.7]   s(x~, sigma) = -c^2 x~ + (c / sigma) Y(c x~, ln sigma)
 
 turns [sampling.6] into E (lambda c^2 / sigma^2) ||Y - c (sigma x - z)||^2. Input c (x + sigma z) and target
-c (sigma x - z) are x and z turned by an angle, both of about unit variance at every level, and with
+c (sigma x - z) are x and z turned and mirrored, both of about unit variance at every level, and with
 lambda = sigma^2 / c^2 the loss is the plain squared error (Salimans & Ho 2022, appendix D; Karras et al. 2022, section
 5). This is Song & Ermon's lambda = sigma^2 for small sigma; for large sigma, where the modes are weighed, it is more.
 
@@ -54,8 +54,9 @@ noise-contrastive estimation, to which log p_n is added): the gradient with resp
 
     [sampling.8]   s(x) = df/dx
 
-Sources: Roberts & Tweedie, Bernoulli 2 (1996), 341-363; Song & Ermon, NeurIPS (2019), arXiv 1907.05600; Karras et al.,
-NeurIPS (2022), arXiv 2206.00364.
+Sources: Parisi, Nuclear Physics B 180 (1981); Grenander & Miller, JRSS B 56 (1994); Roberts & Tweedie, Bernoulli 2
+(1996), 341-363; Song & Ermon, NeurIPS (2019), arXiv 1907.05600; Salimans & Ho, ICLR (2022), arXiv 2202.00512; Karras
+et al., NeurIPS (2022), arXiv 2206.00364.
 """
 
 from typing import NamedTuple

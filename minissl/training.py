@@ -10,7 +10,8 @@ each batch a new pair is drawn, so that corruption and noise are never the same 
 gradient of the batch's mean.
 
 A task is any function (x, rng) -> (input, target), or (input, target, weight) where the loss takes weights. A loss is
-any function (output, target, out=buffer) -> (value, gradient), a penalty any function (H_l) -> (value, gradient).
+any function (output, target, out=None) -> (value, gradient), where `out` is a buffer that it may fill with the gradient
+or ignore; a penalty is any function (H_l) -> (value, gradient).
 """
 
 import math

@@ -17,7 +17,7 @@ looks every word up in one shared table and hands the k vectors, side by side, t
 With O_j the one-hot matrix of position j, (O_j)_iv = [c_ij = v], the block j of H_0 is O_j E: linear in E. As for any
 linear layer the gradient is sum_j O_j^T Delta_0j, with Delta_0j the block j of Delta_0 = Delta_1 W_1^T ([mlp.4]), or
 
-    [words.2]   dJ/dE_v = sum over all (i, j) with c_ij = v of (Delta_0j)_i
+    [words.2]   d(J + P)/dE_v = sum over all (i, j) with c_ij = v of (Delta_0j)_i
 
 Nobody multiplies by O_j, which has one 1 among V zeros: H_0 gathers rows of E, and [words.2] scatters rows of Delta_0
 and adds them up where a word occurs more than once. E starts as N(0, 0.1^2), small: the words start out nearly alike,
