@@ -273,7 +273,7 @@ def _labelled(features, labels, at_least=1):
     """Features and labels at the door, and the number of classes."""
     H = array(features, "features", ndim=2, squares=True)
     xp = namespace(H, labels)
-    c = xp.asarray(integers(labels, "labels", low=0, high=len(H)))
+    c = xp.asarray(integers(labels, "labels", low=0, high=len(H)), dtype=np.int64)
     if c.shape != (len(H),):
         raise ValueError(f"labels: got shape {c.shape}, expected ({len(H)},), one for each row of features")
     occurs = xp.bincount(c)
@@ -286,7 +286,9 @@ def _narrowed(H):
     """H Q and Q of [downstream.4], in float64: rounding in float32 ends the search far from the minimum."""
     H = H.astype(np.float64)
     xp, (N, m) = namespace(H), H.shape
-    Q = xp.linalg.qr(H.T)[0] if N < m else xp.eye(m)
+    if N >= m:
+        return H, xp.eye(m)
+    Q = xp.linalg.qr(H.T)[0]
     return H @ Q, Q
 
 
