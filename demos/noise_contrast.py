@@ -15,6 +15,7 @@ from scipy.stats import multivariate_normal
 
 import minissl as ssl
 from minissl.contrastive import Gaussian, against_noise, gaussian_like, white
+from minissl.downstream import whitening
 from minissl.patches import normalise
 
 demo = Demo(
@@ -164,10 +165,9 @@ def without_mean(x):
 
 
 def whitened(step, x):
-    """The function that applies `step` and then ZCA whitening, both fitted on x."""
-    variances, U = np.linalg.eigh(np.cov(step(x).T.astype(float)))
-    Z = ((U / np.sqrt(variances + FLOOR * variances.mean())) @ U.T).astype("float32")
-    return lambda x: step(x) @ Z
+    """The function that applies `step` and then ZCA whitening, which is fitted on x."""
+    white = whitening(step(x), FLOOR)
+    return lambda x: white(step(x))
 
 
 def accuracy(net, real, noise, mean=False):

@@ -145,7 +145,7 @@ class LinearAR(NamedTuple):
     @property
     def stable(self):
         """Whether a disturbance dies out [autoregression.8]."""
-        return bool((abs(self.roots) < 1).all())
+        return bool((abs(self.roots) < 1).all())  # [autoregression.8]
 
     def forecast_variance(self, steps):
         """Variance of the forecast's error 1 .. `steps` values ahead [autoregression.10], shape (steps,)."""

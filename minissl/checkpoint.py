@@ -96,7 +96,8 @@ def resume(path, net, optimizer, rng, x, epochs):
         As `load`, and if the file is of training on other data than `x`, or of more epochs.
     """
     if not path.exists():
-        save(path, net, optimizer, rng, 0, x)
+        save(path, net, optimizer, rng, 0, x)  # so that a path that cannot be written is known before the first epoch
+        return 0
     contents = _fit(path, net, optimizer, rng)
     if contents.get("data") != _fingerprint(x):
         raise ValueError(

@@ -95,14 +95,14 @@ def logcosh(u):
     """ln f and its derivative for the smooth density of [densities.3] (the logistic one), elementwise."""
     u = array(u, "u", finite=False)
     xp, a = namespace(u), math.pi / (2 * 3**0.5)
-    return -2 * (xp.logaddexp(a * u, -a * u) - math.log(2)) + math.log(a / 2), -2 * a * xp.tanh(a * u)
+    return -2 * (xp.logaddexp(a * u, -a * u) - math.log(2)) + math.log(a / 2), -2 * a * xp.tanh(a * u)  # [densities.3]
 
 
 def laplace(u):
     """ln f and its derivative for the Laplacian density of [densities.3], elementwise."""
     u = array(u, "u", finite=False)
     xp = namespace(u)
-    return -(2**0.5) * xp.abs(u) - math.log(2) / 2, -(2**0.5) * xp.sign(u)
+    return -(2**0.5) * xp.abs(u) - math.log(2) / 2, -(2**0.5) * xp.sign(u)  # [densities.3]
 
 
 def ica(theta, x, source=logcosh):

@@ -42,11 +42,11 @@ grid (Coates, Ng & Lee 2011, section 3.2, who sum), so that it matters little wh
 
     [downstream.6]   f_g(x) = (1/|G_g|) sum_{p in G_g} f(q_p(x))
 
-Neighbouring pixels say nearly the same. Whitening with the mean and covariance C = U diag(d) U^T of (unlabelled)
+Neighbouring pixels say nearly the same. Whitening with the mean and covariance C = U diag(d^2) U^T of (unlabelled)
 windows takes that away, ZCA by the symmetric root, which leaves every pixel in its place (Bell & Sejnowski 1997); the
 floor, a share of the mean variance, keeps directions without variance from becoming pure noise:
 
-    [downstream.7]   z = (q - mean) U diag(d + floor mean(d))^(-1/2) U^T
+    [downstream.7]   z = (q - mean) U diag(d^2 + floor mean(d^2))^(-1/2) U^T
 """
 
 from typing import NamedTuple
@@ -121,7 +121,7 @@ def probe(features, labels, l2, *, tolerance=1e-5, iterations=1000):
     l2 : float
         lambda > 0; see `choose_l2`.
     tolerance : float
-        Stop when no component of the gradient is larger.
+        Stop when no component of the gradient, with respect to V of [downstream.4] and b, is larger.
     iterations : int
         How many at most.
 
@@ -264,8 +264,8 @@ def whitening(x, floor=0.01):
     centred = x - mean
     if not (centred * centred).any():
         raise ValueError(f"x: all {len(x)} samples are the same, expected data that vary")
-    d, U = xp.linalg.eigh(centred.T @ centred / len(x))
-    Z = U / xp.sqrt(d + floor * d.mean()) @ U.T  # [downstream.7]
+    variances, U = xp.linalg.eigh(centred.T @ centred / len(x))
+    Z = U / xp.sqrt(variances + floor * variances.mean()) @ U.T  # [downstream.7]
     return Whitening(mean.astype(x.dtype), Z.astype(x.dtype))
 
 

@@ -38,7 +38,8 @@ def central_difference(f, theta, h=1e-5):
     """
     theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     xp = namespace(theta)
-    return xp.asarray([float(f(theta + step) - f(theta - step)) / (2 * h) for step in h * xp.eye(theta.size)])
+    steps = h * xp.eye(theta.size)
+    return xp.asarray([float(f(theta + step) - f(theta - step)) / (2 * h) for step in steps])  # [gradcheck.1]
 
 
 def complex_step(f, theta, h=1e-20):
@@ -58,7 +59,8 @@ def complex_step(f, theta, h=1e-20):
     """
     theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     xp = namespace(theta)
-    return xp.asarray([float(f(theta + 1j * step).imag) / h for step in h * xp.eye(theta.size)])
+    steps = 1j * h * xp.eye(theta.size)
+    return xp.asarray([float(f(theta + step).imag) / h for step in steps])  # [gradcheck.2]
 
 
 def relative_error(a, b):
@@ -100,7 +102,9 @@ def taylor_slope(objective, theta, direction, h=1e-2):
     direction = array(direction, "direction", shape=theta.shape, like=theta)
     value, gradient = objective(theta)
     slope = gradient @ direction
-    remainder = [abs(float(objective(theta + s * direction)[0] - value - s * slope)) for s in (h, h / 2)]
+    remainder = [  # [gradcheck.3]
+        abs(float(objective(theta + s * direction)[0] - value - s * slope)) for s in (h, h / 2)
+    ]
     if not min(remainder) > 0:
         raise ValueError(f"h: got remainders {remainder} at {h} and half of it, expected a larger step or direction")
     return float(np.log2(remainder[0] / remainder[1]))

@@ -213,7 +213,7 @@ class MLP:
         H[0] = x
         for l in range(1, L + 1):
             W, b = self.weights[l - 1], self.biases[l - 1]
-            xp.dot(H[l - 1], W, out=H[l])
+            xp.dot(H[l - 1], W, out=H[l])  # [mlp.1]
             H[l] += b
             if l < L:
                 _activate(self.activations[l - 1], H[l])

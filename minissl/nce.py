@@ -2,7 +2,7 @@
 
     symbol      meaning                                                       shape
     x_i         data, i = 1 .. T                                              (T, n)
-    y_j         noise, j = 1 .. nu T                                          (nu T, n)
+    e_j         noise, j = 1 .. nu T                                          (nu T, n)
     p_d, p_n    density of the data, of the noise (known)
     phi         model of p_d up to a constant factor (see `densities`)
     theta       parameters (alpha, c): those of phi, and the constant         (size,)
@@ -19,11 +19,11 @@ it, c = infinity is best. NCE needs no integral; the constant is one more parame
 Put p_m in the place of p_d in the optimal classifier of data against noise [contrastive.2]:
 
     [nce.2]   h(x) = sigma(ln p_m(x) - ln p_n(x) - ln nu) = p_m(x) / (p_m(x) + nu p_n(x))
-    [nce.3]   J = - (1/T) [ sum_i ln h(x_i) + sum_j ln(1 - h(y_j)) ]
+    [nce.3]   J = - (1/T) [ sum_i ln h(x_i) + sum_j ln(1 - h(e_j)) ]
 
 which is (1 + nu) times the logistic loss [losses.2]. Since (ln h)' = (1 - h) g and (ln(1 - h))' = - h g,
 
-    [nce.4]   dJ/dtheta = - (1/T) [ sum_i (1 - h(x_i)) g(x_i) - sum_j h(y_j) g(y_j) ]
+    [nce.4]   dJ/dtheta = - (1/T) [ sum_i (1 - h(x_i)) g(x_i) - sum_j h(e_j) g(e_j) ]
 
 If p_d = p_m(.; theta*), the mean of [nce.4] at theta* is zero: with P = 1 - h at theta*, p_d P = nu p_n h. The same
 identity gives the mean of the second derivative, I below (terms with dg/dtheta cancel), and T times the variance of
@@ -207,7 +207,7 @@ def optimal_noise(model, theta, x, nu, weights, iterations=1000, tolerance=1e-9)
 
 def _information(g, weights):
     """I [nce.5], which must have an inverse."""
-    I = array((g * weights[:, None]).T @ g, "g, the derivatives of the model")
+    I = array((g * weights[:, None]).T @ g, "g, the derivatives of the model")  # [nce.5]
     d = namespace(I).linalg.eigvalsh(I)
     if not float(d[0]) > len(I) * float(np.finfo(I.dtype).eps) * float(d[-1]):
         raise ValueError(f"x: got an I with eigenvalues {d[0]} to {d[-1]}, expected more rows, or fewer parameters")

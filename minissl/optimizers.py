@@ -64,7 +64,7 @@ class SGD:
         v *= self.momentum
         xp.multiply(g, self.step_size, out=scratch)
         v -= scratch
-        return v
+        return v  # [optimizers.1]
 
 
 class Adam:

@@ -184,7 +184,7 @@ def by_reconstruction(x, m, *, rng=0):
     """PCA by least reconstruction error [pca.4], a linear network minimised by L-BFGS, in float64.
 
     The subspace is known to an angle of 1e-4 wherever lambda_m - lambda_{m+1} is at least 1e-3 of the total variance:
-    L-BFGS sees a function that is flat to rounding, 1e-16, once the gradient is near 1e-8.
+    L-BFGS sees a function that is flat to rounding, 1e-16, once the gradient is near 1e-8, and ends there.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def from_svd(x, m):
     """Singular value decomposition of the centred data, in float64."""
     y, mean = _centred(x)
     _, S, Vt = namespace(x).linalg.svd(y, full_matrices=False)
-    return Vt[:m], S[:m] ** 2 / len(x), mean
+    return Vt[:m], S[:m] ** 2 / len(x), mean  # [pca.11]
 
 
 def from_covariance(x, m):

@@ -136,7 +136,7 @@ def mala(density, x, step, steps, *, rng=None, path=False):
     if (log_p == -np.inf).any():
         raise ValueError("x: a chain starts where log p is -infinity, expected positive density")
     for t in range(1, steps + 1):
-        x_new = x + (e / 2) * s + e**0.5 * normal(rng, x.shape, x)
+        x_new = x + (e / 2) * s + e**0.5 * normal(rng, x.shape, x)  # [sampling.1]
         log_p_new, s_new = _evaluate(density, x_new, t)
         log_a = log_p_new - log_p + _log_q(x, x_new, s_new, e) - _log_q(x_new, x, s, e)  # [sampling.4]
         accept = xp.log1p(-uniform(rng, len(x), x)) < log_a

@@ -48,7 +48,7 @@ def loss_and_gradient(net, input, target, loss, penalties=None, out=None):
         if l not in range(1, len(H) - 1):
             raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
         cost, slopes[l] = penalty(H[l])
-        value = value + cost
+        value = value + cost  # [training.1]
     return value, net.backward(H, delta, slopes, out=out)
 
 

@@ -263,7 +263,7 @@ def generate(model, start, length, *, temperature=1.0, top_k=None, rng=None):
         Y = _logits(model(text[:, -k:]), len(text))
         if top_k is not None:
             smallest = xp.sort(Y, axis=1)[:, -count(top_k, "top_k", high=Y.shape[1]), None]
-            Y = xp.where(Y >= smallest, Y, -xp.inf)
+            Y = xp.where(Y >= smallest, Y, -xp.inf)  # [words.4]
         gumbel = xp.asarray(rng.gumbel(size=Y.shape))
         drawn = (Y / temperature + gumbel).argmax(axis=1)  # [words.5]
         text = xp.concatenate([text, drawn[:, None]], axis=1)
