@@ -157,6 +157,12 @@ def test_normalisation_is_the_equation(seed, N, n, floor):
         assert result == pytest.approx([(v - mean) / math.sqrt(variance + floor) for v in patch], abs=1e-12)
 
 
+@pytest.mark.equation("patches.4")
+def test_the_default_floor_is_ten_on_the_scale_of_bytes():
+    x = np.random.default_rng(0).integers(256, size=(3, 7)).astype(float)
+    np.testing.assert_allclose(normalise(x / 255), normalise(x, floor=10), rtol=1e-12)
+
+
 def test_normalised_patches_keep_neither_brightness_nor_contrast():
     x, shape = images(4, (2, 3), (3, 2), 1, 0)
     permutations = far_permutations(6, 5, 0)

@@ -67,6 +67,16 @@ def test_the_wiener_filter_of_independent_variables_by_hand():
     assert abs(wiener.denoising(C, 1e6)).max() < 1e-10
 
 
+@pytest.mark.equation("wiener.2")
+@given(seed=seeds, exponent=st.floats(-10, -6))
+def test_a_filter_never_amplifies(seed, exponent):
+    """C has rank 2: its other eigenvalues are rounding, of either sign, and sigma^2 may be smaller still."""
+    A = np.random.default_rng(seed).standard_normal((5, 2))
+    W = wiener.denoising(A @ A.T, 10**exponent)
+    assert np.linalg.norm(W, 2) <= 1 + 1e-12
+    np.testing.assert_allclose(W @ A, A, atol=1e-6)
+
+
 @pytest.mark.equation("wiener.3")
 @pytest.mark.equation("wiener.4")
 @pytest.mark.parametrize("blocks", BLOCKS)
@@ -122,6 +132,16 @@ def test_the_tasks_agree_with_the_optima(seed, q):
         products = ((input @ W.T - target)[:, :, None] * input[:, None, :]).reshape(300, 7, 25).mean(axis=1)
         error = products.std(axis=0, ddof=1) / 300**0.5
         assert (abs(products.mean(axis=0)) < 6 * error + 1e-12).all()
+
+
+@pytest.mark.equation("wiener.4")
+@pytest.mark.parametrize("scale", [1e-12, 1, 1e12])
+def test_a_variance_of_the_size_of_rounding_does_no_harm(scale):
+    """Whatever the units: the others are passed on whole, this one somewhere between nothing and whole."""
+    for k in range(30):
+        W = wiener.masking(scale * np.diag([4.0, 1.0, k * np.finfo(float).eps]), 0.4)
+        np.testing.assert_allclose(W[:2], np.eye(2, 3), atol=1e-14)
+        assert 0 <= W[2, 2] <= 1
 
 
 @pytest.mark.parametrize("missing_only", [False, True])
