@@ -6,6 +6,7 @@ refused by a ValueError or TypeError that begins with the argument's name and sa
 through, the row says why. No call modifies its arguments, whatever it does.
 """
 
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -40,6 +41,14 @@ from minissl import (
 from minissl.mlp import MLP
 
 cupy = device()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere(tmp_path_factory):
+    """Any text is a path to save to; not here."""
+    with contextlib.chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
+
 
 # Kinds of arguments
 
