@@ -187,6 +187,11 @@ def against_shuffled(shuffle=None):
     -------
     callable
         (x of shape (N, n), rng) -> (input (2N, n), target (2N, 1)). The data come first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From the task, if x is unfit, or `shuffle` returns another shape.
     """
     shuffle = shuffle_variables if shuffle is None else shuffle
 
@@ -208,6 +213,11 @@ def shuffle_variables(x, rng):
     Returns
     -------
     ndarray, shape (N, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
     """
     x = array(x, "x", ndim=2)
     xp, (N, n) = namespace(x), x.shape

@@ -35,6 +35,11 @@ def central_difference(f, theta, h=1e-5):
     Returns
     -------
     ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If theta is not a finite vector of dtype float64, or h not positive.
     """
     theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     xp = namespace(theta)
@@ -56,6 +61,11 @@ def complex_step(f, theta, h=1e-20):
     Returns
     -------
     ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `central_difference`.
     """
     theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     xp = namespace(theta)
@@ -87,6 +97,11 @@ def gradient_error(objective, theta):
     float
         At most 1e-8 or so for a right gradient in float64; of order 1 for a wrong one. What the rounding of the
         differences explains, 1e-15 |J| / h in each component, is not counted: near a minimum it is all there is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `central_difference`.
     """
     theta, h = array(theta, "theta", ndim=1, dtype=np.float64), 1e-5
     value, gradient = objective(theta)

@@ -127,6 +127,11 @@ def estimate(model, theta, x, noise, nu=1, *, rng=None, iterations=1000, toleran
     -------
     Minimum
         Its `theta` is the estimate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
     """
     x = array(x, "x", ndim=2)
     theta = array(theta, "theta", ndim=1, like=x)
@@ -162,6 +167,11 @@ def asymptotic_covariance(model, theta, x, noise, nu, weights=None):
     Returns
     -------
     ndarray, shape (size, size)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, or I has no inverse.
     """
     nu = number(nu, "nu", low=0, open_low=True)
     x = array(x, "x", ndim=2)
@@ -191,6 +201,11 @@ def optimal_noise(model, theta, x, nu, weights, iterations=1000, tolerance=1e-9)
     -------
     ndarray, shape (N,)
         At the nodes; sum_i weights_i r_i = 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, or I has no inverse.
     """
     nu, tolerance = number(nu, "nu", low=0, open_low=True), number(tolerance, "tolerance", low=0)
     x = array(x, "x", ndim=2)

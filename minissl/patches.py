@@ -122,6 +122,11 @@ def normalise(x, floor=10 / 255**2):
     -------
     ndarray
         Of the shape of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
     """
     x, floor = array(x, "x"), number(floor, "floor", low=0, open_low=True)
     if x.ndim == 0:

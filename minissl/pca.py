@@ -98,6 +98,11 @@ def by_svd(x, m):
     Returns
     -------
     PCA
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a finite floating matrix of at least two rows, or m not from 1 to min(N, n).
     """
     x, m = _data(x, m)
     W, variances, mean = leading_axes(x, m)
@@ -125,6 +130,11 @@ def by_variance(x, m, *, rng=0):
     -----
     RuntimeWarning
         If a direction has not converged after 10,000 steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `by_svd`.
     """
     x, m = _data(x, m)
     Y, mean = _square_root(x)
@@ -196,6 +206,11 @@ def by_reconstruction(x, m, *, rng=0):
     Returns
     -------
     PCA
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `by_svd`.
     """
     x, m = _data(x, m)
     Y, mean = _square_root(x)

@@ -196,6 +196,11 @@ def noise_conditional(sigmas):
     -------
     callable
         (x, rng) -> (input, target). `x` should have about unit variance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `sigmas` do not fall.
     """
     sigmas = _levels(sigmas)
 
@@ -233,6 +238,11 @@ def network_density(net):
     -------
     callable
         x -> (f(x) of shape (N,), df/dx of shape (N, n)), as `mala` takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network has another number of outputs.
     """
     if not hasattr(net, "sizes"):
         raise TypeError(f"net: got {type(net).__name__}, expected an MLP")

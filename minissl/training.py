@@ -40,6 +40,11 @@ def loss_and_gradient(net, input, target, loss, penalties=None, out=None):
     -------
     value : scalar
     grad : ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
     """
     H = net.forward(input, out=out)
     value, delta = loss(H[-1], *target, out=None if out is None else out.D[-1])
@@ -68,6 +73,11 @@ def objective(net, pair, loss, penalties=None):
     -------
     callable
         theta -> (value, gradient).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument or a theta that is tried is unfit.
     """
     if not isinstance(pair, (tuple, list)) or len(pair) < 2:
         raise TypeError(f"pair: got {type(pair).__name__}, expected (input, target) or (input, target, weight)")

@@ -225,6 +225,11 @@ def perplexity(model, x, batch_size=1024):
     Returns
     -------
     float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, or `model` returns something else than logits.
     """
     x = integers(x, "x", low=0, ndim=2)
     starts = range(0, len(x), count(batch_size, "batch_size"))
@@ -254,6 +259,11 @@ def generate(model, start, length, *, temperature=1.0, top_k=None, rng=None):
     -------
     ndarray of int, shape (N, length)
         The words drawn, without the start.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, or `model` returns something else than logits.
     """
     text = integers(start, "start", low=0, ndim=2).astype(np.int64)
     k, length, rng = text.shape[1], count(length, "length"), generator(rng)
