@@ -102,10 +102,23 @@ def windows(x, length):
 
 
 def next_value(order):
-    """Pretext task: the next value from the `order` values before it [autoregression.1].
+    """The task: the next value from the `order` values before it [autoregression.1]. For the loss `squared_error`.
 
-    Its x are windows of `order` + 1 values, shape (N, p+1) or (N, p+1, n), as `windows` cuts them; the input has shape
-    (N, p n), oldest value first, the target (N, n).
+    Parameters
+    ----------
+    order : int
+        p >= 1.
+
+    Returns
+    -------
+    callable
+        (windows of shape (N, p + 1) or (N, p + 1, n), as `windows` cuts them, rng) -> (input (N, p n), oldest value
+        first, target (N, n)).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `order` is not a positive integer; from the task, if the windows are of another length.
     """
     order = count(order, "order")
 

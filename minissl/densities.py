@@ -43,7 +43,26 @@ from minissl.backend import array, namespace
 
 
 def gaussian(theta, x):
-    """The Gaussian model [densities.1]: theta = (Lambda_jk for j <= k, b, c), of size n (n + 1)/2 + n + 1."""
+    """The Gaussian model [densities.1].
+
+    Parameters
+    ----------
+    theta : array_like, shape (n (n + 1)/2 + n + 1,)
+        Lambda_jk for j <= k, b, c.
+    x : array_like, shape (N, n)
+
+    Returns
+    -------
+    ln_p : ndarray, shape (N,)
+        In nats.
+    product : callable
+        w of shape (N,) -> sum_i w_i g(x_i), shape (n (n + 1)/2 + n + 1,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
+    """
     x = array(x, "x", ndim=2)
     xp, n = namespace(x), x.shape[1]
     j, k = (xp.asarray(index) for index in np.triu_indices(n))
@@ -92,21 +111,74 @@ def gaussian_theta(mean, covariance):
 
 
 def logcosh(u):
-    """ln f and its derivative for the smooth density of [densities.3] (the logistic one), elementwise."""
+    """ln f and its derivative for the smooth density of [densities.3] (the logistic one), elementwise.
+
+    Parameters
+    ----------
+    u : array_like
+        Of any shape.
+
+    Returns
+    -------
+    ln_f, slope : ndarray
+        Of the shape of `u`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `u` is not a floating array.
+    """
     u = array(u, "u", finite=False)
     xp, a = namespace(u), math.pi / (2 * 3**0.5)
     return -2 * (xp.logaddexp(a * u, -a * u) - math.log(2)) + math.log(a / 2), -2 * a * xp.tanh(a * u)  # [densities.3]
 
 
 def laplace(u):
-    """ln f and its derivative for the Laplacian density of [densities.3], elementwise."""
+    """ln f and its derivative for the Laplacian density of [densities.3], elementwise; its slope at 0 is 0.
+
+    Parameters
+    ----------
+    u : array_like
+        Of any shape.
+
+    Returns
+    -------
+    ln_f, slope : ndarray
+        Of the shape of `u`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `u` is not a floating array.
+    """
     u = array(u, "u", finite=False)
     xp = namespace(u)
     return -(2**0.5) * xp.abs(u) - math.log(2) / 2, -(2**0.5) * xp.sign(u)  # [densities.3]
 
 
 def ica(theta, x, source=logcosh):
-    """The ICA model [densities.2]: theta = (B row by row, c), of size n^2 + 1; `source` gives ln f and its slope."""
+    """The ICA model [densities.2].
+
+    Parameters
+    ----------
+    theta : array_like, shape (n^2 + 1,)
+        B row by row, c.
+    x : array_like, shape (N, n)
+    source : callable
+        u -> (ln f(u), its derivative), elementwise: `logcosh`, `laplace` or yours.
+
+    Returns
+    -------
+    ln_p : ndarray, shape (N,)
+        In nats.
+    product : callable
+        w of shape (N,) -> sum_i w_i g(x_i), shape (n^2 + 1,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
+    """
     x = array(x, "x", ndim=2)
     xp, n = namespace(x), x.shape[1]
     theta = array(theta, "theta", shape=(n * n + 1,), like=x)
@@ -120,7 +192,24 @@ def ica(theta, x, source=logcosh):
 
 
 def ica_likelihood(x, source=logcosh):
-    """Maximum likelihood ICA [densities.4], for `lbfgs`: the function B (flat, shape (n^2,)) -> (J, gradient)."""
+    """Maximum likelihood ICA [densities.4], for `lbfgs`.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, n)
+    source : callable
+        As in `ica`.
+
+    Returns
+    -------
+    callable
+        B row by row, shape (n^2,) -> (J in nats per sample, gradient of shape (n^2,)).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x, or a B that is tried, is unfit.
+    """
     x = array(x, "x", ndim=2)
     xp, n = namespace(x), x.shape[1]
 
@@ -137,7 +226,23 @@ def ica_likelihood(x, source=logcosh):
 
 
 def energy(net):
-    """A network with one output, minus an energy, as a model [densities.5]; it sets `net.theta` to each theta tried."""
+    """A network with one output, which is minus an energy, as a model [densities.5].
+
+    Parameters
+    ----------
+    net : MLP
+        Its parameters are set to each theta that is tried.
+
+    Returns
+    -------
+    callable
+        (theta, x) -> (ln_p, product), as `gaussian`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network has more than one output, or an argument of the model is unfit.
+    """
     if not hasattr(net, "sizes"):
         raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     if net.sizes[-1] != 1:

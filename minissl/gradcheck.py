@@ -74,7 +74,22 @@ def complex_step(f, theta, h=1e-20):
 
 
 def relative_error(a, b):
-    """|a - b| / max(|a|, |b|), Euclidean norms; 0 where both are zero."""
+    """|a - b| / max(|a|, |b|), Euclidean norms; 0 where both are zero.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Of one shape.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not finite floating arrays of one shape.
+    """
     a = array(a, "a")
     b = array(b, "b", shape=a.shape)
     xp = namespace(a, b)
@@ -112,7 +127,27 @@ def gradient_error(objective, theta):
 
 
 def taylor_slope(objective, theta, direction, h=1e-2):
-    """The power of h with which the Taylor remainder [gradcheck.3] falls: 2 for a right gradient, 1 for a wrong one."""
+    """The power of h with which the Taylor remainder [gradcheck.3] falls.
+
+    Parameters
+    ----------
+    objective : callable
+        theta -> (value, gradient).
+    theta, direction : array_like, shape (P,)
+        Of dtype float64. Not modified.
+    h : float
+        > 0; the remainders at h and h / 2 are compared.
+
+    Returns
+    -------
+    float
+        About 2 for a right gradient, 1 for a wrong one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit, or a remainder is zero.
+    """
     theta, h = array(theta, "theta", ndim=1, dtype=np.float64), number(h, "h", low=0, open_low=True)
     direction = array(direction, "direction", shape=theta.shape, like=theta)
     value, gradient = objective(theta)

@@ -140,7 +140,22 @@ def estimate(model, theta, x, noise, nu=1, *, rng=None, iterations=1000, toleran
 
 
 def derivatives(model, theta, x):
-    """g [nce.1] at each row of `x`, shape (N, size), one row at a time: for theory, not for estimation."""
+    """g [nce.1] at each row of `x`, one row at a time: for theory, not for estimation.
+
+    Parameters
+    ----------
+    model, theta, x
+        As in `asymptotic_covariance`.
+
+    Returns
+    -------
+    ndarray, shape (N, size)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is unfit.
+    """
     x = array(x, "x", ndim=2)
     xp = namespace(x)
     one = xp.ones(1, dtype=x.dtype)

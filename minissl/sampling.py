@@ -215,7 +215,23 @@ def noise_conditional(sigmas):
 
 
 def conditional_score(net):
-    """The score (x, sigma) -> grad log p_sigma(x) of a network trained on `noise_conditional` [sampling.7]."""
+    """The score of a network trained on `noise_conditional` [sampling.7].
+
+    Parameters
+    ----------
+    net : callable
+        An MLP of n + 1 inputs and n outputs.
+
+    Returns
+    -------
+    callable
+        (x of shape (N, n), sigma) -> grad log p_sigma, shape (N, n), as `annealed` takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From the score, if an argument is unfit.
+    """
 
     def score(x, sigma):
         x, sigma = array(x, "x", ndim=2), number(sigma, "sigma", low=0, open_low=True)

@@ -95,9 +95,22 @@ def vocabulary(tokens, size):
 
 
 def next_word(context):
-    """Pretext task: the next word from the `context` words before it.
+    """The task: the next word from the `context` words before it [words.1]. For the loss `softmax` and a `WordMLP`.
 
-    Its x are windows of `context` + 1 word numbers, shape (N, k+1), as `windows` cuts them.
+    Parameters
+    ----------
+    context : int
+        k >= 1.
+
+    Returns
+    -------
+    callable
+        (windows of word numbers, shape (N, k + 1), as `windows` cuts them, rng) -> (input (N, k), target (N,)).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `context` is not a positive integer; from the task, if the windows are of another length.
     """
     context = count(context, "context")
 
