@@ -394,6 +394,33 @@ def test_the_route_follows_the_shape(route, monkeypatch):
     assert taken == [route]
 
 
+@pytest.mark.parametrize(
+    ("N", "n", "m", "route"),
+    [
+        (80, 20, 3, "from_covariance"),
+        (79, 20, 3, "from_svd"),
+        (20, 79, 3, "from_svd"),
+        (20, 80, 3, "from_gram"),
+        (1000, 1000, 40, "from_lanczos"),
+        (1000, 1000, 41, "from_svd"),
+        (999, 1000, 3, "from_svd"),
+        (1000, 999, 3, "from_svd"),
+        (1000, 20_000, 40, "from_lanczos"),
+        (1000, 20_001, 40, "from_gram"),
+        (20_000, 1000, 40, "from_lanczos"),
+        (20_001, 1000, 40, "from_covariance"),
+    ],
+)
+def test_where_one_route_ends_and_the_next_begins(N, n, m, route, monkeypatch):
+    for name in ROUTES:
+        monkeypatch.setattr(pca_routes, name, lambda x, m, name=name: name)
+    x = np.broadcast_to(np.float32(0), (N, n))
+    assert pca_routes.leading_axes(x, m) == route
+    monkeypatch.setattr(pca_routes, "from_lanczos", lambda x, m: None)  # where the spectrum is too flat for it
+    expected = {(1000, 1000): "from_svd", (1000, 20_000): "from_gram", (20_000, 1000): "from_covariance"}
+    assert pca_routes.leading_axes(x, m) == (expected[N, n] if route == "from_lanczos" else route)
+
+
 @settings(max_examples=25)
 @given(shapes, st.integers(1, 60), st.floats(-1e3, 1e3))
 @pytest.mark.equation("routes.1", "routes.2")
@@ -481,6 +508,32 @@ def test_block_lanczos_stops_at_its_residual_and_soon(dtype):
     CQ = C @ products[0]
     two = blocks[:, : 2 * products[0].shape[1]]
     assert abs(CQ - two @ (two.T @ CQ)).max() <= (1e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.equation("routes.4")
+@pytest.mark.parametrize("m", [1, 4])
+@pytest.mark.parametrize("power", [0.3, 0.5, 0.7, 1, 1.5, 3])
+def test_block_lanczos_stops_at_the_first_space_that_is_good_enough(m, power):
+    """The residual of each space, from its definition: above 1e-12 lambda_1 but for the last, whatever the units."""
+    lambdas = 1e5 / np.arange(1, 1501) ** power
+    products = []
+    pca_routes.block_lanczos(lambda Q: products.append(Q) or lambdas[:, None] * Q, 1500, m, lambdas)
+    residuals = []
+    for k in range(1, len(products) + 1):
+        Q = np.concatenate(products[:k], axis=1)
+        theta, U = np.linalg.eigh(Q.T @ (lambdas[:, None] * Q))
+        v = (Q @ U)[:, -m:]
+        residuals.append(np.linalg.norm(lambdas[:, None] * v - theta[-m:] * v, axis=0).max() / lambdas[0])
+    assert min(residuals[:-1]) > 0.99e-12 and residuals[-1] < 1.01e-12
+
+
+def test_block_lanczos_gives_up_where_the_space_would_outgrow_a_quarter():
+    lambdas = 1 + 0.1 * np.arange(204) / 204
+    columns = []
+    assert (
+        pca_routes.block_lanczos(lambda Q: columns.append(Q.shape[1]) or lambdas[:, None] * Q, 204, 5, lambdas) is None
+    )
+    assert 4 * sum(columns) <= 204 < 4 * (sum(columns) + columns[-1])
 
 
 def test_block_lanczos_gives_up_on_flat_spectra_and_stops_on_low_ranks():
