@@ -383,6 +383,7 @@ def test_training_with_kl_approaches_the_activation_that_it_asks_for():
         (lambda: kl_sparsity(1, 0.1)(np.array([[1.0, 0.2]])), ValueError, "sigmoid units"),
         (lambda: score(lambda x: x, np.ones((2, 2)), 0), ValueError, "sigma"),
         (lambda: score(lambda x: x, np.ones(2), 1), ValueError, "x"),
+        (lambda: score(lambda x: x.astype("float32"), np.ones((2, 2)), 1), TypeError, "net: got dtype float32"),
     ],
 )
 def test_unfit_arguments_are_named(call, error, words):

@@ -150,7 +150,8 @@ def test_samples_have_the_mean_and_covariance_that_the_density_has():
 
 def test_a_thin_direction_of_float32_data_is_kept():
     """Its variance is 1e-8 of the others', below float32's rounding of those, yet the data do vary along it."""
-    x = (correlated(500, 3, 6) @ np.diag([1, 1e-4, 2])).astype("float32")
+    turn = np.linalg.qr(correlated(3, 3, 7))[0]
+    x = (correlated(500, 3, 6) @ np.diag([1, 1e-4, 2]) @ turn).astype("float32")
     found, exact = gaussian_like(x).deviations, np.linalg.svd(x - x.mean(axis=0, dtype=float))[1] / 500**0.5
     np.testing.assert_allclose(found, exact[::-1], rtol=1e-5)
 
@@ -287,6 +288,11 @@ def test_bad_input_is_named():
         against_noise(white(x))(x[:, :2], np.random.default_rng(0))
     with pytest.raises(ValueError, match="x: all 5 samples are the same"):
         gaussian_like(np.ones((5, 2)))
+    for like in (gaussian_like, white):
+        with pytest.raises(ValueError, match="x: all 10 samples are the same"):
+            like(1e-200 * x)  # the squares are zero
+        with pytest.raises(ValueError, match="x: got values beyond 1e"):
+            like(1e200 * x)
     with pytest.raises(ValueError, match="x: contains NaN"):
         white(np.array([[np.nan, 1.0], [1.0, 2.0]]))
     with pytest.raises(ValueError, match=r"x: got shape \(10, 2\), expected \(any, 3\)"):

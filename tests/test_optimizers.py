@@ -163,6 +163,8 @@ def test_lbfgs_refuses_a_start_that_is_not_finite():
 def test_lbfgs_refuses_an_objective_without_a_minimum_and_a_foreign_gradient():
     with pytest.raises(FloatingPointError, match="expected one that has a minimum"):
         lbfgs(lambda t: ((t**3).sum(), 3 * t**2), [-1.0])
+    with pytest.raises(FloatingPointError, match="expected one that has a minimum"):
+        lbfgs(lambda t: (t[0] ** 2, [2 * t[0], 0.0 if t[0] == 1 else np.nan]), [1.0, 0.0])
     with pytest.raises(ValueError, match=r"objective: returned a gradient of shape \(3,\), expected \(2,\)"):
         lbfgs(lambda t: (t @ t, np.ones(3)), [1.0, 2.0])
 

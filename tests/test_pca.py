@@ -356,6 +356,7 @@ def test_refusals(method):
         (x, 2.0, TypeError, "m: got 2.0"),
         (x[0], 1, ValueError, "x: got shape"),
         (x * np.nan, 1, ValueError, "x: contains NaN"),
+        (x * 1e200, 1, ValueError, "x: got values beyond 1e"),
         (x.astype(complex), 1, TypeError, "x: got dtype"),
     ):
         with pytest.raises(error, match=words):
@@ -403,6 +404,7 @@ def test_the_route_follows_the_shape(route, monkeypatch):
         (20, 80, 3, "from_gram"),
         (1000, 1000, 40, "from_lanczos"),
         (1000, 1000, 41, "from_svd"),
+        (2000, 1000, 41, "from_svd"),
         (999, 1000, 3, "from_svd"),
         (1000, 999, 3, "from_svd"),
         (1000, 20_000, 40, "from_lanczos"),
@@ -466,14 +468,32 @@ def test_no_single_row_spoils_the_provisional_mean():
     assert angle(pca_routes.from_covariance(x, 4)[0], W[:4]) <= bound
 
 
+def lanczos_calls(monkeypatch):
+    """The size of each matrix that is given to Lanczos, and what was found."""
+    calls, original = [], pca_routes.block_lanczos
+    monkeypatch.setattr(
+        pca_routes,
+        "block_lanczos",
+        lambda product, n, *rest: calls.append((n, original(product, n, *rest))) or calls[-1][1],
+    )
+    return calls
+
+
 @pytest.mark.equation("routes.1", "routes.3")
-def test_a_wide_covariance_is_left_to_lanczos():
+def test_a_wide_covariance_is_left_to_lanczos(monkeypatch):
     rng = np.random.default_rng(0)
+    found = lanczos_calls(monkeypatch)
     lambdas = 1 / np.arange(1, 41) ** 2
     x, V = with_spectrum(rng, 2100, lambdas, 520, mean=rng.uniform(1, 2, 520))
     W, variances, mean = pca_routes.from_covariance(x[rng.permutation(2100)], 3)
     assert angle(W, V[:3]) <= 1e-10
     assert variances == pytest.approx(lambdas[:3], rel=1e-10) and mean == pytest.approx(x.mean(axis=0), rel=1e-12)
+    assert len(found) == 1 and found[0][1][1] is variances
+    pca_routes.from_covariance(x, 100)  # a fifth of all axes, or a narrow one: not worth it
+    pca_routes.from_covariance(x[:, :100], 3)
+    assert len(found) == 1
+    monkeypatch.setattr(pca_routes, "block_lanczos", lambda *arguments: None)  # where the spectrum is too flat for it
+    assert angle(pca_routes.from_covariance(x, 3)[0], W) <= 1e-10
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -548,8 +568,8 @@ def test_block_lanczos_gives_up_on_flat_spectra_and_stops_on_low_ranks():
 
 @pytest.mark.equation("routes.2", "routes.3")
 @pytest.mark.parametrize("shape", [(1300, 1000), (1000, 1300)])
-def test_lanczos_on_either_side(shape):
-    rng = np.random.default_rng(0)
+def test_lanczos_on_either_side(shape, monkeypatch):
+    rng, calls = np.random.default_rng(0), lanczos_calls(monkeypatch)
     N, n = shape
     lambdas = 1 / np.arange(1, 41) ** 2
     x, V = with_spectrum(rng, N, lambdas, n, mean=5)
@@ -559,6 +579,7 @@ def test_lanczos_on_either_side(shape):
     assert variances == pytest.approx(lambdas[:4], rel=1e-10) and mean == pytest.approx(x.mean(axis=0))
     flat_data = rng.standard_normal(shape)
     assert pca_routes.from_lanczos(flat_data, 4) is None
+    assert [n for n, _ in calls] == [1000, 1000]  # the smaller side
 
 
 def test_pca_on_the_device():

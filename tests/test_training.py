@@ -60,6 +60,9 @@ def test_every_sample_is_used_once_an_epoch_in_new_order_and_pairs_are_drawn_afr
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
     assert len(set(noises)) == 6
+    batches.clear()
+    list(ssl.train(n, np.ones((129, 1), np.float32), task, ssl.squared_error, epochs=1))
+    assert [len(b) for b in batches] == [128, 1]
 
 
 def test_the_epoch_loss_is_the_mean_over_samples_not_over_batches():
@@ -155,6 +158,54 @@ def test_windows_of_a_series_are_not_copied():
     tracemalloc.stop()
     assert np.isfinite(loss)
     assert peak < view.nbytes / 3
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "identity"])
+def test_a_step_in_a_workspace_allocates_no_array_of_the_network_s_size(activation):
+    x, n = data(2000, 64), net(sizes=(64, 96, 80, 64), activation=activation)
+    work = n.workspace(2000)
+    expected = loss_and_gradient(n, x, (x,), ssl.squared_error)
+    tracemalloc.start()
+    found = loss_and_gradient(n, x, (x,), ssl.squared_error, out=work)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[0] == expected[0] and np.array_equal(found[1], expected[1])
+    assert peak < x.size  # a byte for each unit of the smallest layer; NumPy's own buffers are a quarter of that
+
+
+@pytest.mark.parametrize("row", [0, 1, 16_383, 16_384, 29_999])
+def test_a_gap_is_found_wherever_it_is(row):
+    x = np.zeros((30_000, 2), np.float32)
+    x[row, 1] = np.inf
+    with pytest.raises(ValueError, match="x: contains NaN or infinity after row"):
+        ssl.train(ssl.MLP((2, 2), rng=0), x, same, ssl.squared_error, epochs=1)
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
+def test_an_output_that_overflows_at_once_is_reported_as_divergence():
+    n = ssl.MLP((6, 2), rng=0)
+    n.theta[:] = 0
+    n.weights[0][:, 1] = -3e38
+    with pytest.raises(FloatingPointError, match="output: became inf in epoch 1, batch 1"):
+        next(ssl.train(n, np.ones((5, 6), np.float32), lambda x, rng: (x, x[:, :2]), ssl.squared_error, epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net": np.ones(3)}, "net: got ndarray"),
+        ({"task": None}, "task: got NoneType"),
+        ({"loss": "squared_error"}, "loss: got str"),
+        ({"optimizer": ssl.Adam}, "optimizer: got <class"),
+        ({"optimizer": 0.1}, "optimizer: got 0.1"),
+        ({"penalties": [square_penalty]}, "penalties: got"),
+        ({"penalties": {1: square_penalty, 2: 0.1}}, "penalties: got"),
+    ],
+)
+def test_parts_of_another_kind_are_refused_at_the_call(change, message):
+    parts = {"net": net(), "x": data(), "task": same, "loss": ssl.squared_error, "epochs": 1} | change
+    with pytest.raises(TypeError, match=message):
+        ssl.train(**parts)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +318,8 @@ def test_the_report_of_divergence_has_its_epoch_and_batch_and_the_parameters_are
         return value, delta
 
     with pytest.raises(
-        FloatingPointError, match=f"became nan in epoch {epoch}, batch {batch}; .*Try a smaller step_size"
+        FloatingPointError,
+        match=f"{'loss' if what == 'loss' else 'step'}: became nan in epoch {epoch}, batch {batch}; .*Try a smaller",
     ):
         list(ssl.train(n, data(48), same, loss, epochs=3, batch_size=16, rng=0))
     assert np.array_equal(n.theta, before[-1])
