@@ -146,7 +146,7 @@ def block_lanczos(product, n, m, like):
         k = len(T)
         T = xp.concatenate([xp.concatenate([T, H[:k].T]), H], axis=1)
         Q, R = xp.linalg.qr(Z - basis @ H)  # [routes.3]
-        theta, U = xp.linalg.eigh((T + T.T) / 2)
+        theta, U = xp.linalg.eigh(T)
         if float(xp.linalg.norm(R @ U[-b:, -m:], axis=0).max()) <= tolerance * float(theta[-1]):  # [routes.4]
             return (basis @ U[:, ::-1][:, :m]).T, theta[::-1][:m]
         if 4 * (k + 2 * b) > n:

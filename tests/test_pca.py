@@ -489,11 +489,12 @@ def test_a_wide_covariance_is_left_to_lanczos(monkeypatch):
     assert angle(W, V[:3]) <= 1e-10
     assert variances == pytest.approx(lambdas[:3], rel=1e-10) and mean == pytest.approx(x.mean(axis=0), rel=1e-12)
     assert len(found) == 1 and found[0][1][1] is variances
-    pca_routes.from_covariance(x, 100)  # a fifth of all axes, or a narrow one: not worth it
-    pca_routes.from_covariance(x[:, :100], 3)
-    assert len(found) == 1
-    monkeypatch.setattr(pca_routes, "block_lanczos", lambda *arguments: None)  # where the spectrum is too flat for it
-    assert angle(pca_routes.from_covariance(x, 3)[0], W) <= 1e-10
+    monkeypatch.setattr(pca_routes, "block_lanczos", lambda *arguments: found.append(0))  # None: a spectrum too flat
+    assert angle(pca_routes.from_covariance(x, 3)[0], W) <= 1e-10 and len(found) == 2
+    for n, m, taken in ((500, 41, 1), (500, 42, 0), (504, 42, 1), (499, 3, 0)):
+        found.clear()
+        pca_routes.from_covariance(x[:, :n], m)
+        assert len(found) == taken
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
