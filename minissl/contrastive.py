@@ -62,16 +62,26 @@ class Gaussian(NamedTuple):
 
     def sample(self, N, rng):
         """N independent samples, shape (N, n)."""
-        z = normal(generator(rng), (count(N, "N"), len(self.deviations)), self.mean)
-        return self.mean + (z * self.deviations) @ self.axes.T
+        mean, U, d = self._parts()
+        z = normal(generator(rng), (count(N, "N"), len(d)), mean)
+        return mean + (z * d) @ U.T
 
     def log_density(self, x):
         """ln p_n at each row of `x` (shape (N, n)), in nats, shape (N,). What of x lies off the plane is not seen."""
-        x = array(x, "x", shape=(None, len(self.mean)), like=self.mean)
-        xp = namespace(x)
-        z = (x - self.mean) @ self.axes / self.deviations
-        normaliser = xp.log(self.deviations).sum() + len(self.deviations) * (math.log(2 * math.pi) / 2)
+        mean, U, d = self._parts()
+        x = array(x, "x", shape=(None, len(mean)), like=mean)
+        z = (x - mean) @ U / d
+        normaliser = namespace(x).log(d).sum() + len(d) * (math.log(2 * math.pi) / 2)
         return -0.5 * (z * z).sum(axis=1) - normaliser  # [contrastive.3]
+
+    def _parts(self):
+        """m, U and d at the door: anybody can put a Gaussian together."""
+        mean = array(self.mean, "mean", ndim=1)
+        U = array(self.axes, "axes", shape=(len(mean), None), like=mean)
+        d = array(self.deviations, "deviations", shape=(U.shape[1],), like=mean)
+        if not (d > 0).all():
+            raise ValueError(f"deviations: got {d}, expected positive numbers")
+        return mean, U, d
 
 
 def gaussian_like(x):

@@ -392,6 +392,13 @@ row(
 # contrastive and patches
 
 NOISE = contrastive.gaussian_like(X)
+row(
+    "contrastive.Gaussian.sample put together",
+    lambda mean, axes, deviations: contrastive.Gaussian(mean, axes, deviations).sample(4, 0),
+    mean=array(NOISE.mean, (0,), name="mean|axes|deviations"),
+    axes=array(NOISE.axes, (0, 1), name="axes|deviations"),
+    deviations=array(NOISE.deviations, (0,), bad={"negative": -NOISE.deviations, "zero": 0 * NOISE.deviations}),
+)
 row("contrastive.Gaussian.sample", NOISE.sample, N=count(4), rng=seed())
 row("contrastive.Gaussian.log_density", NOISE.log_density, **NAMED_X)
 row("contrastive.gaussian_like", contrastive.gaussian_like, x=array(X, alone=True))
