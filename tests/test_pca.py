@@ -1,6 +1,7 @@
 """PCA: its three definitions against loops, closed forms, each other, and the theorems about the linear network."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -456,6 +457,16 @@ def test_the_provisional_mean_keeps_float32_exact_where_one_pass_loses_everythin
     assert mean == pytest.approx(x.mean(axis=0, dtype=float), rel=1e-7)
     one_pass = x.T @ x / len(x) - np.outer(x.mean(axis=0), x.mean(axis=0))
     assert angle(np.linalg.eigh(one_pass)[1].T[::-1][:4], reference) >= 1e-3
+
+
+@pytest.mark.equation("routes.1")
+def test_the_covariance_needs_no_centred_copy():
+    x = np.random.default_rng(0).standard_normal((50_000, 8), dtype=np.float32)
+    tracemalloc.start()
+    pca_routes.from_covariance(x, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 3
 
 
 @pytest.mark.equation("routes.1")
