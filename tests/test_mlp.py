@@ -213,6 +213,8 @@ def test_same_seed_same_bits():
     a, b, c = (MLP((4, 3, 2), rng=seed) for seed in (7, 7, 8))
     assert a.theta.tobytes() == b.theta.tobytes() != c.theta.tobytes()
     assert a.theta.dtype == np.float32
+    for dtype in ("float64", np.float64, np.dtype("float64")):
+        assert MLP((4, 3, 2), dtype=dtype).theta.dtype == np.float64
 
 
 def test_lists_and_integers_are_converted_other_layouts_work():
@@ -237,6 +239,8 @@ def test_lists_and_integers_are_converted_other_layouts_work():
         (lambda: MLP((3, 2, 1), None), ValueError, "activation: got None"),
         (lambda: MLP((3, 2), dtype="float16"), TypeError, "dtype: got float16"),
         (lambda: MLP((3, 2), dtype="nonsense"), TypeError, "nonsense"),
+        (lambda: MLP((3, 2), xp="cupy"), TypeError, "xp: got 'cupy'"),
+        (lambda: MLP((3, 2)).views(np.ones(7)), ValueError, r"vector: got \(7,\), expected .* \(8,\)"),
         (lambda: MLP((3, 2), rng="seed"), TypeError, "rng: got str"),
         (
             lambda: MLP((3, 2), dtype="float64")(np.ones((4, 5))),
