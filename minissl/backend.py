@@ -83,7 +83,7 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     listed = not hasattr(a, "dtype") or not hasattr(a, "reshape")
     a = plain(a, name, like)
     xp, dtype = (namespace(a), dtype) if like is None else (namespace(like), like.dtype)
-    if a.dtype.kind in "biu" or listed and a.dtype == np.float64:
+    if a.dtype.kind in "biu" or listed and a.dtype in (np.float32, np.float64):
         a = a.astype(dtype or np.float64)
     if a.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
@@ -100,7 +100,7 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     if finite and not xp.isfinite(a).all():
         raise ValueError(f"{name}: contains NaN or infinity, expected finite numbers")
     if squares and max(float(a.max()), -float(a.min())) > (largest := (float(np.finfo(a.dtype).max) / 1e6) ** 0.5):
-        raise ValueError(f"{name}: got values beyond {largest:.0e}, whose squares overflow, expected smaller ones")
+        raise ValueError(f"{name}: got values beyond {largest:.1e}, whose squares overflow, expected smaller ones")
     return a
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from minissl.backend import array, count, generator, integers, namespace, normal, number, uniform
 
@@ -27,6 +28,40 @@ def test_the_rule_of_conversion(given, dtype):
 def test_fit_arrays_pass_untouched():
     for a in (np.ones((3, 4)), np.asfortranarray(np.ones((3, 4))), np.ones((6, 4))[::-2]):
         assert array(a, "a") is a
+
+
+@pytest.mark.parametrize("listed", [[0.5, 1], (0.5, 1.0), [np.float32(0.5), np.float32(1)]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lists_take_the_dtype_of_the_call(listed, dtype):
+    a = array(listed, "a", like=np.ones(1, dtype))
+    assert a.dtype == dtype and a.tolist() == [0.5, 1]
+    assert array(listed, "a").dtype == np.float64
+
+
+def test_masked_sparse_and_foreign_arrays():
+    """A mask would be lost; what NumPy cannot read is no array; what it can read is one."""
+    with pytest.raises(TypeError, match="a: got a masked array, expected a plain one; call a.filled"):
+        array(np.ma.masked_array([1.0, 2.0], [True, False]), "a")
+    with pytest.raises(TypeError, match="a: got dtype object"):
+        array(scipy.sparse.csr_array(np.eye(3)), "a")
+
+    class Tensor:
+        dtype, reshape = "a library's own", None
+
+        def __array__(self, dtype=None, copy=None):
+            return np.ones(3)
+
+    assert array(Tensor(), "a").tolist() == [1, 1, 1]
+    plain = array(np.ones((2, 3)).view(np.matrix), "a")
+    assert type(plain) is np.ndarray
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 1.8e16), (np.float64, 1.3e151)])
+def test_squares_that_overflow(dtype, largest):
+    assert array(np.array([largest], dtype), "a", squares=True) is not None
+    for sign in (1, -1):
+        with pytest.raises(ValueError, match="a: got values beyond 1.[38]e.*, whose squares overflow"):
+            array(np.array([0, 2 * sign * largest], dtype), "a", squares=True)
 
 
 def test_integers_take_the_dtype_of_the_call():
