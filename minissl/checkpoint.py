@@ -114,8 +114,8 @@ def located(path):
 
     Raises
     ------
-    TypeError
-        If it is no path.
+    TypeError, ValueError
+        If it is no path, or that of a directory.
     FileNotFoundError
         If its directory is not there.
     """
@@ -124,6 +124,8 @@ def located(path):
     path = pathlib.Path(path).resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"checkpoint: got {path}, expected a directory that exists")
+    if path.is_dir():
+        raise ValueError(f"checkpoint: got the directory {path}, expected a file")
     return path
 
 
