@@ -74,9 +74,11 @@ def test_the_epoch_loss_is_the_mean_over_samples_not_over_batches():
 
 
 def test_training_learns():
+    """A linear network with four hidden units comes near the least error, the sum of the two least variances."""
     x = data(200) @ np.diag([3, 2, 1, 0.1, 0.1, 0.1]).astype(np.float32)
-    losses = list(ssl.train(net(), x, same, ssl.squared_error, epochs=150, batch_size=20, rng=0))
-    assert losses[-1] < 0.1 * losses[0]
+    n, best = net(activation="identity"), np.linalg.eigvalsh(np.cov(x.T, bias=True))[:2].sum()
+    losses = list(ssl.train(n, x, same, ssl.squared_error, epochs=150, batch_size=20, optimizer=ssl.Adam(0.01), rng=0))
+    assert losses[-1] < 1.5 * best < 0.01 * losses[0]
 
 
 def test_same_seed_same_bits_another_seed_others():
