@@ -345,8 +345,8 @@ def test_degenerate_and_single_precision_series(fit):
 def test_the_loop_trains_on_windows_without_copying_them():
     x = np.sin(np.arange(300)).astype(np.float32)
     net = MLP((2, 1), rng=0)
-    *_, last = train(net, windows(x, 3), next_value(2), squared_error, epochs=60, optimizer=Adam(0.02), rng=0)
-    assert last < 1e-3 * x.var()
+    *_, last = train(net, windows(x, 3), next_value(2), squared_error, epochs=400, optimizer=Adam(0.02), rng=0)
+    assert last < 1e-3 * x.var()  # a sine is x_t = 2 cos(1) x_{t-1} - x_{t-2}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_each_step_is_the_best_of_its_span(monkeypatch):
     assert count([2.0, 1.9]) == 1  # w and g span the plane
     assert count([3.0, 2.9, 0.1]) == 2  # w, g and p span the space
     near = np.r_[1.0, np.linspace(1 - 1e-4, 0, 199)]
-    # 1/sqrt(gap) = 100; every step multiplies the error by exp(-2/100), and from 1 to 1e-11 it takes 1,270 of them, some
+    # 1/sqrt(gap) = 100; every step multiplies the error by exp(-2/100): 1,270 of them from 1 to 1e-11, and some
     # more from a start far away. Steepest ascent: exp(-2/10,000).
     assert count(near) <= 2500
 

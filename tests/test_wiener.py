@@ -120,17 +120,20 @@ def test_the_optimum_for_what_is_missing_alone(q, blocks):
         assert (W[j, ~o] == 0).all()
 
 
-@given(seed=seeds, q=st.floats(0.1, 0.9))
+@given(seed=seeds, q=st.floats(0.3, 0.9))
 def test_the_tasks_agree_with_the_optima(seed, q):
-    """One draw of the task's own corruption: E (W x~ - x) x~^T is zero within five standard errors of its mean."""
-    many = np.tile(x, (300, 1))
+    """The task's own corruption: E (W x~ - x) x~^T is zero within six standard errors, 50 numbers for each of 40 q.
+
+    Two components are kept together in 14,000 q^2 rows, often enough for the error to be a Gaussian one.
+    """
+    many = np.tile(x, (2000, 1))
     for W, task in (
         (wiener.denoising(C, 1.3), denoise(1.3)),
         (wiener.masking(C, q, BLOCKS[1]), mask(q, blocks=BLOCKS[1])),
     ):
         input, target = task(many, np.random.default_rng(seed))
-        products = ((input @ W.T - target)[:, :, None] * input[:, None, :]).reshape(300, 7, 25).mean(axis=1)
-        error = products.std(axis=0, ddof=1) / 300**0.5
+        products = ((input @ W.T - target)[:, :, None] * input[:, None, :]).reshape(2000, 7, 25).mean(axis=1)
+        error = products.std(axis=0, ddof=1) / 2000**0.5
         assert (abs(products.mean(axis=0)) < 6 * error + 1e-12).all()
 
 
