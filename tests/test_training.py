@@ -246,6 +246,13 @@ def test_a_task_that_returns_an_unfit_pair_is_named_in_the_first_batch(task, mes
     assert np.array_equal(n.theta, start)
 
 
+def test_an_objective_needs_a_pair():
+    x = data()
+    for pair, got in ((x, "ndarray"), ((x,), "tuple"), ([], "list")):
+        with pytest.raises(TypeError, match=f"pair: got {got}, expected"):
+            ssl.objective(net(), pair, ssl.squared_error)
+
+
 def test_theta_of_another_length_is_refused():
     J = ssl.objective(net("float64"), (data(dtype="float64"),) * 2, ssl.squared_error)
     for theta in (np.ones(1), np.ones(5)):
@@ -293,8 +300,13 @@ def test_a_task_must_return_arrays_in_pairs(pair, message):
 @pytest.mark.parametrize("layer", [0, 2, -1, 9, "1"])
 def test_a_penalty_on_what_is_no_hidden_layer_is_refused(layer):
     """Its value would be added to the loss and its gradient to nothing."""
-    with pytest.raises(ValueError, match="penalties: got layer .*, expected a hidden layer, 1 .. 1"):
-        next(ssl.train(net(), data(), same, ssl.squared_error, epochs=1, penalties={layer: square_penalty}))
+    n, x, penalties = net(), data(), {layer: square_penalty}
+    for refused in (
+        lambda: next(ssl.train(n, x, same, ssl.squared_error, epochs=1, penalties=penalties)),
+        lambda: loss_and_gradient(n, x, (x,), ssl.squared_error, penalties, n.workspace(len(x))),
+    ):
+        with pytest.raises(ValueError, match="penalties: got layer .*, expected a hidden layer, 1 .. 1"):
+            refused()
 
 
 def test_an_optimizer_that_moved_another_network_is_refused():
