@@ -153,7 +153,7 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
     TypeError, ValueError
         If an argument is unfit, or `objective` does not return a number and a gradient of the shape of theta.
     FloatingPointError
-        If the value or the gradient at the start is not finite, or the value falls without end.
+        If the value or the gradient is not finite, at the start or on the way down.
     """
     theta = array(theta, "theta", ndim=1)
     xp = namespace(theta)
@@ -173,12 +173,15 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
         raise FloatingPointError("the objective is not finite at the starting point; scale the data or the start down")
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "gtol": tolerance, "ftol": 0, "maxcor": 20}
     found = minimize(on_host, start, jac=True, method="L-BFGS-B", options=options)
-    if not np.isfinite(found.fun) or not np.isfinite(found.x).all():
-        raise FloatingPointError(f"the objective became {found.fun} on the way down, expected one that has a minimum")
+    slope = float(np.abs(found.jac).max())
+    if not np.isfinite(found.fun + slope):
+        raise FloatingPointError(
+            f"the objective became {found.fun}, its gradient {slope}, on the way down; expected one that has a minimum"
+        )
     return Minimum(
         theta=xp.asarray(found.x, dtype=theta.dtype),
         value=float(found.fun),
-        gradient_norm=float(np.abs(found.jac).max()),
+        gradient_norm=slope,
         iterations=int(found.nit),
-        converged=bool(np.abs(found.jac).max() <= tolerance),
+        converged=slope <= tolerance,
     )
