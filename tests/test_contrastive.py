@@ -294,6 +294,9 @@ def test_bad_input_is_named():
             like(1e-200 * x)  # the squares are zero
         with pytest.raises(ValueError, match="x: got values beyond 1"):
             like(1e200 * x)
+    for deviations in ([1.0, 0.0], [-1.0, 1.0]):
+        with pytest.raises(ValueError, match="deviations: got"):
+            Gaussian(np.zeros(2), np.eye(2), np.array(deviations)).sample(5, 0)
     with pytest.raises(ValueError, match="x: contains NaN"):
         white(np.array([[np.nan, 1.0], [1.0, 2.0]]))
     with pytest.raises(ValueError, match=r"x: got shape \(10, 2\), expected \(any, 3\)"):
