@@ -71,14 +71,15 @@ def test_the_logistic_function_reaches_its_limits(dtype):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "identity"])
-@pytest.mark.parametrize(("loss", "target"), [(ssl.logistic, [[1.0, 0.0]] * 5), (ssl.softmax, [0, 1, 0, 1, 0])])
+@pytest.mark.parametrize("loss", [ssl.logistic, ssl.softmax])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_training_step_through_huge_logits(activation, loss, target, dtype):
-    """Saturated hidden units included. The gradient is finite, and the step moves what can move."""
+def test_a_training_step_through_huge_logits(activation, loss, dtype):
+    """All of the wrong sign, and saturated hidden units behind them: loss and step are finite, and something moves."""
     net = ssl.MLP((3, 4, 2), activation, rng=0, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(dtype)
     net.theta *= BIG / abs(net(x)).max()
-    target = np.array(target, dtype=dtype if loss is ssl.logistic else int)
+    Y = net(x)
+    target = Y.argmin(axis=1) if loss is ssl.softmax else (Y < 0).astype(dtype)
     before = net.theta.copy()
     [value] = ssl.train(net, x, lambda batch, rng: (x, target), loss, epochs=1, rng=0)
     assert np.isfinite(value) and np.isfinite(net.theta).all()
@@ -212,7 +213,7 @@ def test_chains_far_out_where_the_density_underflows_come_home():
         sampling.langevin(lambda x: -x, x, 1.0, 60, rng=0),
         sampling.annealed(lambda x, sigma: -x / (1 + sigma**2), x, [10.0, 1.0], 1.0, 60, rng=0),
     ):
-        assert abs(chains.x).max() < 6 and chains.acceptance > 0.5  # 5 sigma of 400 numbers of variance at most 1.34
+        assert abs(chains.x).max() < 8 and chains.acceptance > 0.5  # 5 sigma; the variance is 2.3 at most [sampling.2]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
