@@ -128,7 +128,9 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
     assert found.theta == pytest.approx([1, 1, 5], abs=1e-6)
     assert found.converged
     assert not lbfgs(rosenbrock, start, tolerance=0, iterations=30).converged
-    assert not lbfgs(lambda t: (1.0, 1e-20 * t), start, tolerance=0).converged  # no progress is no minimum
+    for offset in 10.0 ** np.arange(14, 20):  # where rounding hides the descent, SciPy may call it success
+        hidden = lbfgs(lambda t, c=offset: (c + t @ t, 2 * t), np.array([1.0, 3.0, 5.0]))
+        assert hidden.converged == (hidden.gradient_norm <= 1e-8)
     assert lbfgs(rosenbrock, np.array([1.0, 1.0, 5.0]), tolerance=0).converged
 
 
