@@ -85,7 +85,7 @@ wide, one = (INPUT, HIDDEN, INPUT), (INPUT, HIDDEN, 1)
 quarters = image_blocks(SHAPE, (1, COMPONENTS))
 orders = far_permutations(4, 24, rng=0)
 TASKS = {  # name: (input x -> task, loss, sizes, activation, step size, penalties)
-    "noise contrast": (lambda x: against_noise(gaussian_like(x)), ssl.logistic, one, "relu", 1e-3, None),
+    "noise contrast": (lambda x: against_noise(gaussian_like(x)), ssl.logistic, one, "relu", 2e-3, None),
     "shuffled variables": (lambda x: against_shuffled(), ssl.logistic, one, "relu", 1e-3, None),
     "jigsaw": (
         lambda x: jigsaw(SHAPE, (2, 2), orders, normalised=False),
@@ -191,17 +191,21 @@ demo.table(
 
 # %%
 fig, ax = plt.subplots(figsize=(8, 4.6))
+greys = dict(
+    zip([name for name in scores if name not in TASKS], ("0.8", "0.7", "0.55", "0.45", "0.0", "0.3"), strict=False)
+)
 for k, (name, values) in enumerate(scores.items()):
     middle, half_width = interval(values)
-    style = ":" if name not in TASKS else "-"
-    color = "black" if name == "random weights" else f"C{k % 10}"
+    style = {"color": greys[name], "ls": ":", "marker": "s^Dv*X"[list(greys).index(name)]} if name in greys else {}
     places = np.array(NUMBERS) * 1.012 ** (k - len(scores) / 2)
-    ax.errorbar(places, middle, half_width, marker=".", ls=style, color=color, capsize=2, label=name)
+    ax.errorbar(places, middle, half_width, **({"marker": ".", "lw": 1.8} | style), capsize=2, label=name)
 ax.set(xscale="log", xlabel="labels", ylabel="accuracy on unseen images")
 ax.set_xticks(NUMBERS, NUMBERS)
 ax.minorticks_off()
 ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-demo.figure(fig, "labels", "Full lines: pretext tasks. Dotted: what needs none. Black: random weights. 95% intervals.")
+demo.figure(
+    fig, "labels", "Colours: pretext tasks. Grey, dotted: what needs none; black: random weights. 95% intervals."
+)
 
 # %% [markdown]
 # ## Which tasks help
@@ -221,10 +225,12 @@ demo.say(
     "the more labels, the less is left to learn without them."
 )
 demo.say(
-    "Why? Regression to the whole of an image, from part of it or through noise, asks what the quarters have in "
-    "common: which digit it is. A sparse code names it by the few units that are on, which is near to labels already. "
-    "Classification against noise or shuffled variables can be solved by local cues, and a bottleneck keeps what "
-    "varies most, whatever it means."
+    "A reading: noise of the same covariance has all the correlations of the data, so that what is left to learn is "
+    "what is not Gaussian, such as clusters, the digits among them. To see through noise, or to fill in a quarter, a "
+    "network must know what the quarters have in common: again, which digit it is. A sparse code names it by the few "
+    "units that are on, which is near to labels where these are few. Shuffled variables betray themselves by "
+    "correlations, quarters in a wrong order by what each usually holds, whatever the digit; and a bottleneck keeps "
+    "what varies most."
 )
 
 # %%
