@@ -158,7 +158,7 @@ def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
     theta = array(theta, "theta", ndim=1)
     xp = namespace(theta)
     count(iterations, "iterations")
-    number(tolerance, "tolerance", low=0)
+    tolerance = number(tolerance, "tolerance", low=0)
 
     def on_host(vector):
         value, gradient = objective(xp.asarray(vector, dtype=theta.dtype))
