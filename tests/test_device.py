@@ -176,7 +176,7 @@ def test_sampling():
 
 
 def test_downstream():
-    c = np.random.default_rng(0).permutation(np.arange(40) % 3)
+    c = np.arange(40) % 3
 
     def run(xp):
         x, labels = xp.asarray(X), xp.asarray(c)
