@@ -80,7 +80,7 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     ValueError
         If the shape is another, or if `a` is empty or holds NaN or infinity.
     """
-    listed = not hasattr(a, "dtype") or not hasattr(a, "reshape")
+    listed = not hasattr(a, "reshape")
     a = plain(a, name, like)
     xp, dtype = (namespace(a), dtype) if like is None else (namespace(like), like.dtype)
     if a.dtype.kind in "biu" or listed and a.dtype in (np.float32, np.float64):
@@ -89,8 +89,7 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
         raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
     if dtype is not None and a.dtype != dtype:
         raise TypeError(f"{name}: got dtype {a.dtype}, expected {np.dtype(dtype)}; call {name}.astype('{dtype}')")
-    if xp is not np:
-        a = xp.asarray(a)
+    a = xp.asarray(a)
     wanted = shape if shape is not None else (None,) * a.ndim if ndim is None else (None,) * ndim
     if len(wanted) != a.ndim or any(w not in (None, s) for w, s in zip(wanted, a.shape, strict=False)):
         words = ", ".join("any" if w is None else str(w) for w in wanted)

@@ -1,5 +1,7 @@
 """What passes the door, and what is turned away with which words."""
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -52,6 +54,14 @@ def test_masked_sparse_and_foreign_arrays():
             return np.ones(3)
 
     assert array(Tensor(), "a").tolist() == [1, 1, 1]
+
+    class Column:  # as of a data frame: it has a dtype, but is converted as lists are
+        dtype = np.dtype("float64")
+
+        def __array__(self, dtype=None, copy=None):
+            return np.ones(3)
+
+    assert array(Column(), "a", dtype=np.float32).dtype == np.float32
     plain = array(np.ones((2, 3)).view(np.matrix), "a")
     assert type(plain) is np.ndarray
 
@@ -104,6 +114,7 @@ def test_a_data_frame_is_an_array():
 
 def test_integers():
     assert integers([0, 2], "c", low=0, high=3).tolist() == [0, 2]
+    assert integers([-5, 7], "c").tolist() == integers([-5, 7], "c", high=8).tolist() == [-5, 7]
     with pytest.raises(TypeError, match="c: got dtype float64, expected integers"):
         integers([0.0], "c")
     with pytest.raises(ValueError, match="c: got values from 0 to 3, expected from 0 to 2"):
@@ -113,8 +124,9 @@ def test_integers():
 
 
 def test_numbers_and_counts():
-    assert number(np.float32(0.5), "p", low=0, high=1) == 0.5
-    assert number(0, "p", low=0) == 0.0
+    for value in (np.float32(0.5), 0, 1, np.int8(1)):
+        assert number(value, "p", low=0, high=1) == value
+        assert type(number(value, "p")) is float
     for bad in (-0.1, 1.1, np.nan, np.inf):
         with pytest.raises(ValueError, match=r"p: got .*, expected a finite number in \[0, 1\]"):
             number(bad, "p", low=0, high=1)
@@ -126,6 +138,7 @@ def test_numbers_and_counts():
     with pytest.raises(ValueError, match="p: got 1"):
         number(1, "p", high=1, open_high=True)
     assert count(np.int64(3), "m", high=3) == 3
+    assert type(count(np.int64(3), "m")) is int
     with pytest.raises(ValueError, match="m: got 4, expected at least 1, at most 3"):
         count(4, "m", high=3)
     for bad in (1.0, True, "1"):
@@ -155,5 +168,7 @@ def test_random_numbers_have_the_distribution_and_dtype_they_claim():
     assert u.max() < 1
 
 
-def test_namespace():
+def test_namespace(monkeypatch):
+    assert namespace(np.ones(1), [1], None, 3.0) is np
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert namespace(np.ones(1), [1], None, 3.0) is np

@@ -270,6 +270,10 @@ def test_bad_backward_input_is_named():
     H, delta = net.forward(np.ones((5, 3))), np.ones((5, 2))
     with pytest.raises(ValueError, match=r"delta: got shape \(5, 3\), expected \(5, 2\)"):
         net.backward(H, np.ones((5, 3)))
+    with pytest.raises(ValueError, match=r"H: got layers of shapes .*, expected \(N, n\) with n = \(3, 4, 2\)"):
+        net.backward(MLP((3, 5, 2), dtype="float64").forward(np.ones((5, 3))), delta)
+    with pytest.raises(TypeError, match="penalties: got list, expected a dict"):
+        net.backward(H, delta, [H[1]])
     with pytest.raises(ValueError, match="penalties: got layer 2, expected a hidden layer"):
         net.backward(H, delta, {2: delta})
     with pytest.raises(ValueError, match=r"penalties: got shape \(5, 2\), expected \(5, 4\)"):
