@@ -241,7 +241,7 @@ def generator(rng):
     ValueError
         If it is a negative seed.
     """
-    if isinstance(rng, (int, np.integer)) and not isinstance(rng, bool):
+    if isinstance(rng, (int, np.integer)):
         rng = count(rng, "rng", low=0)
     elif rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng: got {type(rng).__name__}, expected an integer seed, a numpy.random.Generator or None")

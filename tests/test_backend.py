@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from minissl.backend import array, count, generator, integers, namespace, normal, number, uniform
+from minissl.backend import array, count, generator, integers, namespace, normal, number, pair, uniform
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,15 @@ def test_numbers_and_counts():
     for bad in (1.0, True, "1"):
         with pytest.raises(TypeError, match="m: got .* expected an integer"):
             count(bad, "m")
+
+
+def test_pairs():
+    assert pair([np.int64(4), 6], "shape") == (4, 6)
+    for bad in (4, [4], (4, 6, 3), "46", np.array([4, 6])):
+        with pytest.raises(ValueError, match="shape: got .* expected a pair of integers"):
+            pair(bad, "shape")
+    with pytest.raises(TypeError, match="shape: got 6.0"):
+        pair((4, 6.0), "shape")
 
 
 def test_generators():

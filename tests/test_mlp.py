@@ -186,6 +186,11 @@ def test_assigning_theta_keeps_the_views_in_step():
     other[0] = 5
     assert net.theta is other
     assert net.weights[0][0, 0] == 5
+    other.flags.writeable = False
+    net.theta = other  # which no training could change: a copy of it
+    net.theta += 1
+    assert np.array_equal(net.theta, other + 1)
+    net.theta = other = other + 1
     for wrong in (np.ones(7), np.full(8, np.nan), np.ones((8, 1))):
         with pytest.raises(ValueError, match="theta"):
             net.theta = wrong
