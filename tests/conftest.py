@@ -4,8 +4,12 @@
 one that happens to work.
 """
 
-import numpy as np
-from hypothesis import settings
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is there: for matrices this small threads only wait
+
+import numpy as np  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("minissl", deadline=None, max_examples=40, derandomize=False, print_blob=True)
 settings.load_profile("minissl")
