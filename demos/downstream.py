@@ -23,7 +23,7 @@ demo = Demo(
     "What the features are for: few labels, many unlabelled images",
     "Train on a large unlabelled set, give the features to a simple classifier of a small labelled set. The final "
     "measure of this kind of self-supervised learning is accuracy in the downstream task.",
-    "Y = W H^T + b 1^T,   J = (1/N) sum_i [ln sum_k exp(Y_ki) - Y_{c_i i}] + lambda/2 sum_kj W_kj^2",
+    "Y = H W^T + 1 b^T,   J = (1/N) sum_i [ln sum_k exp(Y_ik) - Y_ic_i] + lambda/2 sum_kj W_kj^2",
     {"--fashion-mnist": {"metavar": "DIR", "help": "folder with Fashion-MNIST in IDX format, 28 x 28, 60,000 images"}},
 )
 if demo.options.fashion_mnist:
@@ -31,7 +31,7 @@ if demo.options.fashion_mnist:
     NUMBERS, WINDOW, EPOCHS, TEST, SPLITS = (100, 1000), 6, 4, 5000, 3
 else:
     images, labels = data.digits()
-    NUMBERS, WINDOW, EPOCHS, TEST, SPLITS = (20, 50, 100, 500), 4, 40, 300, 12
+    NUMBERS, WINDOW, EPOCHS, TEST, SPLITS = (20, 50, 100, 599), 4, 40, 300, 12  # 599: all of them
 if demo.quick:
     images, labels, EPOCHS, SPLITS = images[:1797], labels[:1797], 2, 2
     NUMBERS, TEST = NUMBERS[:2], min(TEST, 300)
@@ -41,7 +41,7 @@ SIDE = int(images.shape[1] ** 0.5)
 # ## What the network sees
 #
 # Windows of the image, whitened, go through random units, rectified above a threshold; each unit is averaged over the
-# four quarters of the image (Coates, Lee & Ng 2011), and the averages are brought to their principal components,
+# four quarters of the image (Coates, Ng & Lee 2011), and the averages are brought to their principal components,
 # the same for all quarters. So an image is four quarters of 40 numbers each: 160 numbers, laid out like an image of
 # 2 x 80 pixels in patches of 1 x 40. All tasks of this project apply to it as they do to pixels.
 
@@ -165,7 +165,8 @@ for seed in range(SPLITS):
     order = np.random.default_rng(seed).permutation(half)
     test, pool = order[:TEST], order[TEST:]
     seen = np.setdiff1d(np.arange(len(images)), test)
-    budgets = [np.concatenate([pool[labels[pool] == c][: n // 10] for c in range(10)]) for n in NUMBERS]
+    equal = [np.concatenate([pool[labels[pool] == c][: n // 10] for c in range(10)]) for n in NUMBERS]
+    budgets = [pool if n == len(pool) else few for n, few in zip(NUMBERS, equal, strict=True)]
     for name, features in representations(seen, seed):
         H = unit_scale(features.astype(np.float64), seen)
         scores.setdefault(name, []).append([probed(H, few, test) for few in budgets])
