@@ -46,7 +46,7 @@ SIDE = int(images.shape[1] ** 0.5)
 # 2 x 80 pixels in patches of 1 x 40. All tasks of this project apply to it as they do to pixels.
 
 # %%
-UNITS, COMPONENTS, THRESHOLD, HIDDEN = 160, 40, 0.5, 400
+UNITS, COMPONENTS, THRESHOLD, HIDDEN = 160, 40, 0.5, 800
 SHAPE = (2, 2 * COMPONENTS)
 INPUT = 4 * COMPONENTS
 
@@ -73,10 +73,10 @@ def pooled(seen, rng):
 # %% [markdown]
 # ## The tasks
 #
-# One network, 160 inputs and 400 hidden units, which are the features. It tells the pooled features from Gaussian noise
+# One network, 160 inputs and 800 hidden units, which are the features. It tells the pooled features from Gaussian noise
 # of the same covariance, or from features whose variables were shuffled across images; finds out in which of 24 orders
 # the quarters are; or reconstructs: through a bottleneck of 40 units, with sparse sigmoid units (and a little noise),
-# from noisy features, or with whole quarters missing. Settings (window, threshold, noise, sparsity, epochs) were chosen
+# from noisy features, or with whole quarters missing. Settings (window, units, noise, sparsity, epochs) were chosen
 # with the labels of one half of the digits. What is shown uses labels, for training and for judging, of the other half
 # only.
 
