@@ -703,7 +703,11 @@ row(
     theta=array(THETA, (0,)),
     x=array(X, (1,), name="x|theta"),
 )
-MODEL = {"theta": array(THETA, (0,)), "x": array(np.vstack([X, X[::-1] ** 2]), (1,), name="x|theta|weights"), "nu": NU}
+MODEL = {
+    "theta": array(THETA, (0,), name="theta|x"),
+    "x": array(np.vstack([X, X[::-1] ** 2]), (1,), name="x|theta|weights"),
+    "nu": NU,
+}
 row("nce.asymptotic_covariance", lambda **o: nce.asymptotic_covariance(densities.gaussian, noise=NOISE, **o), **MODEL)
 row(
     "nce.optimal_noise",
