@@ -66,12 +66,21 @@ def test_masked_sparse_and_foreign_arrays():
     assert type(plain) is np.ndarray
 
 
-@pytest.mark.parametrize(("dtype", "largest"), [(np.float32, 1.8e16), (np.float64, 1.3e151)])
-def test_squares_that_overflow(dtype, largest):
-    assert array(np.array([largest], dtype), "a", squares=True) is not None
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_squares_that_overflow_or_vanish(dtype):
+    smallest, largest = (np.finfo(dtype).tiny * 1e8) ** 0.5, (np.finfo(dtype).max / 1e6) ** 0.5
     for sign in (1, -1):
-        with pytest.raises(ValueError, match="a: got values beyond 1.[38]e.*, whose squares overflow"):
-            array(np.array([0, 2 * sign * largest], dtype), "a", squares=True)
+        for size in (0.501 * smallest, 0.499 * largest):  # four squares add up, of whichever sign
+            fit = np.full((2, 4), sign * size, dtype)[:, ::2]
+            for a in (fit, fit.T, fit.copy()):
+                assert array(a, "a", squares=True) is a
+        for size in (1e-5 * smallest, 0.499 * smallest, 0.501 * largest, 1e6 * largest):
+            with pytest.raises(ValueError, match="a: the squares add up to .*, expected .*; rescale a"):
+                array(np.full((2, 2), sign * size, dtype), "a", squares=True)
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="a: contains NaN or infinity"):
+            array(np.array([[1, bad]], dtype), "a", squares=True)
+    assert not array(np.zeros((2, 2), dtype), "a", squares=True).any()
 
 
 def test_integers_take_the_dtype_of_the_call():

@@ -290,10 +290,9 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="x: all 5 samples are the same"):
         gaussian_like(np.ones((5, 2)))
     for like in (gaussian_like, white):
-        with pytest.raises(ValueError, match="x: all 10 samples are the same"):
-            like(1e-200 * x)  # the squares are zero
-        with pytest.raises(ValueError, match="x: got values beyond 1"):
-            like(1e200 * x)
+        for scale in (1e-200, 1e200):
+            with pytest.raises(ValueError, match="x: the squares add up to"):
+                like(scale * x)
     for deviations in ([1.0, 0.0], [-1.0, 1.0]):
         with pytest.raises(ValueError, match="deviations: got"):
             Gaussian(np.zeros(2), np.eye(2), np.array(deviations)).sample(5, 0)
