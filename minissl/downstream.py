@@ -57,6 +57,8 @@ from minissl.backend import array, count, generator, integers, namespace, number
 from minissl.losses import softmax
 from minissl.optimizers import lbfgs
 
+ROWS = 2048  # samples at a time
+
 
 class Probe(NamedTuple):
     """A linear classifier [downstream.1]."""
@@ -89,7 +91,8 @@ def objective(features, labels, l2):
     Returns
     -------
     callable
-        theta, W (K, m) and b (K,) in one flat vector -> (value, gradient of shape (K m + K,)).
+        theta, W (K, m) and b (K,) in one flat vector of float64 -> (value, gradient of shape (K m + K,)). Samples are
+        taken in blocks, in the dtype of the features; sums over blocks are in float64.
 
     Raises
     ------
@@ -97,14 +100,27 @@ def objective(features, labels, l2):
         If an argument is unfit.
     """
     H, c, K = _labelled(features, labels)
-    xp, l2 = namespace(H), number(l2, "l2", low=0, open_low=True)
-    buffer = xp.empty((len(H), K), dtype=H.dtype)
+    xp, (N, m), l2 = namespace(H), H.shape, number(l2, "l2", low=0, open_low=True)
+    places, zero = xp.arange(min(ROWS, N)), xp.zeros(K * (m + 1))
 
     def J(theta):
-        W, b = _parts(array(theta, "theta", shape=(K * (H.shape[1] + 1),), like=H), K)
-        value, delta = softmax(H @ W.T + b, c, out=buffer)
-        dW = delta.T @ H + l2 * W  # [downstream.2]
-        return value + l2 / 2 * xp.vdot(W, W), xp.concatenate([dW.ravel(), delta.sum(axis=0)])  # [downstream.1]
+        W, b = _parts(array(theta, "theta", shape=zero.shape, like=zero), K)
+        value, gradient = 0.0, zero.copy()
+        dW, db = _parts(gradient, K)
+        for start in range(0, N, ROWS):
+            h, right = H[start : start + ROWS], (c[start : start + ROWS], places[: N - start])
+            Y = W.astype(H.dtype) @ h.T + b.astype(H.dtype)[:, None]  # transposed: a sum over classes is one of rows
+            Y -= Y.max(axis=0)
+            value -= Y[right].sum(dtype=zero.dtype)
+            total = xp.exp(Y, out=Y).sum(axis=0)
+            value += xp.log(total).sum(dtype=zero.dtype)  # [downstream.1]
+            Y /= total
+            Y[right] -= 1
+            dW += (h.T @ Y.T).T  # [downstream.2]
+            db += Y.sum(axis=1)
+        gradient /= N
+        dW += l2 * W
+        return value / N + l2 / 2 * xp.vdot(W, W), gradient
 
     return J
 
@@ -138,6 +154,8 @@ def probe(features, labels, l2, *, tolerance=1e-5, iterations=1000):
     HQ, Q = _narrowed(H)
     start = namespace(H).zeros(K * (HQ.shape[1] + 1))
     found = lbfgs(objective(HQ, c, l2), start, tolerance=tolerance, iterations=iterations)
+    if not found.converged and HQ.dtype == np.float32:  # its rounding can end the search early
+        found = lbfgs(objective(HQ.astype(np.float64), c, l2), found.theta, tolerance=tolerance, iterations=iterations)
     V, b = _parts(found.theta, K)
     return Probe((V @ Q.T).astype(H.dtype), b.astype(H.dtype), found.value, found.converged)  # [downstream.4]
 
@@ -283,12 +301,11 @@ def _labelled(features, labels, at_least=1):
 
 
 def _narrowed(H):
-    """H Q and Q of [downstream.4], in float64: rounding in float32 ends the search far from the minimum."""
-    H = H.astype(np.float64)
+    """H Q and Q of [downstream.4], in float64 where that is smaller than H."""
     xp, (N, m) = namespace(H), H.shape
     if N >= m:
         return H, xp.eye(m)
-    Q = xp.linalg.qr(H.T)[0]
+    Q = xp.linalg.qr(H.T.astype(np.float64))[0]
     return H @ Q, Q
 
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 
+from minissl import downstream
 from minissl.downstream import _folds, choose_l2, objective, pooled_features, probe, whitening
 from minissl.gradcheck import gradient_error, taylor_slope
 from minissl.mlp import MLP
@@ -63,6 +65,26 @@ def test_objective_is_the_loops_and_its_gradient_their_derivative(seed, m, K, l2
     kept = J(theta)[1]
     J(2 * theta)
     assert np.array_equal(kept, J(theta)[1])
+
+
+@pytest.mark.equation("downstream.1", "downstream.2")
+@given(seed=seeds, rows=st.integers(1, 12), size=st.sampled_from([1, 1e3]))
+def test_the_objective_in_blocks_is_that_of_all(seed, rows, size):
+    """By SciPy's log of sums of exponentials, also where these overflow."""
+    H, c, theta = problem(seed)
+    theta *= size
+    Y, W = H @ theta[:12].reshape(3, 4).T + theta[12:], theta[:12].reshape(3, 4)
+    T, P = np.eye(3)[c], softmax(Y, axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(downstream, "ROWS", rows)
+        value, gradient = objective(H, c, 0.1)(theta)
+        single = objective(H.astype(np.float32), c, 0.1)(theta)
+    assert value == pytest.approx((logsumexp(Y, axis=1) - (T * Y).sum(axis=1)).mean() + 0.05 * (W**2).sum(), rel=1e-12)
+    expected = np.concatenate([((P - T).T @ H / 11 + 0.1 * W).ravel(), (P - T).mean(axis=0)])
+    np.testing.assert_allclose(gradient, expected, atol=1e-12 * size)
+    if size == 1:
+        assert single[0] == pytest.approx(value, rel=1e-5) and abs(single[1] - gradient).max() <= 1e-5
+        assert single[0].dtype == single[1].dtype == np.float64
 
 
 @pytest.mark.equation("downstream.2")
@@ -169,6 +191,32 @@ def test_single_precision_features_reach_the_minimum_of_double():
     single, double = probe(H, c, 0.1, tolerance=1e-6), probe(H.astype(float), c, 0.1, tolerance=1e-6)
     assert single.converged and single.value == double.value
     np.testing.assert_array_equal(single.W, double.W.astype(np.float32))
+
+
+@pytest.mark.equation("downstream.1")
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-7])
+def test_single_precision_reaches_the_tolerance_also_where_its_rounding_ends_the_search(tolerance):
+    rng = np.random.default_rng(0)
+    c = rng.integers(4, size=3000)
+    H = (rng.standard_normal((3000, 20)) + rng.standard_normal((4, 20))[c]).astype(np.float32)
+    found, J = probe(H, c, 0.01, tolerance=tolerance), objective(H.astype(float), c, 0.01)
+    theta = np.concatenate([found.W.ravel(), found.b])
+    assert found.W.dtype == np.float32 and found.converged
+    assert abs(J(theta.astype(float))[1]).max() <= tolerance + 2e-7  # W is rounded when it is handed out
+    alone = lbfgs(objective(H, c, 0.01), np.zeros(84), tolerance=tolerance)
+    assert alone.converged == (tolerance == 1e-4)
+
+
+@pytest.mark.equation("downstream.1")
+def test_many_samples_are_not_copied():
+    H, c, _ = problem(0, N=60_000, m=30)
+    for dtype in (np.float32, np.float64):
+        x = H.astype(dtype)
+        tracemalloc.start()
+        probe(x, c, 0.1, tolerance=1e-3)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < x.nbytes / 4
 
 
 @given(seed=seeds)
