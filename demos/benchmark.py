@@ -7,6 +7,7 @@
 import timing  # first: it sets the number of threads, which NumPy reads when it is imported
 
 # isort: split
+import math
 import sys
 
 import fits
@@ -145,6 +146,48 @@ demo.figure(
     fig,
     f"{demo.options.device}_{THREADS}",
     f"Training over the matrix products that it cannot do without (line), {THREADS} thread(s): the nearer, the better.",
+)
+# %% [markdown]
+# ## What a step's time goes to
+# Each part on its own, over the floor. Forward and backward hold the products; what they add is bias, activation and
+# its derivative. Where the sum is large, it is Adam: some ten passes over the parameters, among them a root and a
+# division, while each product sees them only once, for a whole batch. In the smallest network it is neither: every
+# call of the array library costs something, however little there is to compute.
+
+
+# %%
+def parts(sizes, N):
+    """{what: function} of one training step of minissl."""
+    x = xp.asarray(np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32))
+    net, twin, adam = (*(ssl.MLP(sizes, "tanh", rng=0, xp=xp) for _ in range(2)), ssl.Adam())
+    work = net.workspace(N)
+    H = net.forward(x, out=work)
+    delta = ssl.squared_error(H[-1], x, out=work.D[-1])[1]
+    grad = net.backward(H, delta, out=work)
+    move = adam.step(grad).copy()
+    return {
+        "floor": LIBRARIES["floor"](twin, x, N)[0],
+        "forward": lambda: net.forward(x, out=work),
+        "loss": lambda: ssl.squared_error(H[-1], x, out=work.D[-1]),
+        "backward": lambda: net.backward(H, delta, out=work),
+        "Adam": lambda: adam.step(grad),
+        "check, move": lambda: (math.isfinite(xp.dot(move, move)), xp.add(twin.theta, move, out=twin.theta)),
+    }
+
+
+rows = []
+for sizes, N, _ in SHAPES[: 1 if demo.quick else None]:
+    t = timing.turns(parts(sizes, N), ROUNDS, SECONDS, wait)
+    floor = t.pop("floor")
+    columns = t.pop("forward") + t.pop("backward"), *t.values()
+    rows.append([f"{'-'.join(map(str, sizes))}, {N}", *(median(part / floor) for part in (*columns, sum(columns)))])
+one, two = xp.ones(1, dtype=np.float32), xp.empty(1, dtype=np.float32)
+call = np.median(timing.turns({"add": lambda: xp.add(one, one, out=two)}, ROUNDS, SECONDS, wait)["add"])
+demo.table(
+    f"Parts of a training step over its matrix products, tanh, {conditions}",
+    ["layers, batch", "forward and backward", "loss", "Adam", "check, move", "sum"],
+    rows,
+    f"A call that adds one number to another takes {1e6 * call:.2f} us.",
 )
 if GPU:
     demo.finish()

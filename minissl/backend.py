@@ -97,7 +97,7 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     if a.size == 0:
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
     if squares:
-        flat, info = a.ravel("K"), np.finfo(a.dtype)
+        flat, info = a.ravel("A"), np.finfo(a.dtype)
         total, low, high = float(xp.vdot(flat, flat)), 1e8 * float(info.tiny), 1e-6 * float(info.max)
         if low <= total <= high:
             return a  # one pass says it all: with NaN or infinity the sum is neither

@@ -57,7 +57,7 @@ from minissl.backend import array, count, generator, integers, namespace, number
 from minissl.losses import softmax
 from minissl.optimizers import lbfgs
 
-ROWS = 2048  # samples at a time
+ROWS = 500  # samples at a time; with a power of two, the rows of Y would compete for the same places in the cache
 
 
 class Probe(NamedTuple):
@@ -116,7 +116,7 @@ def objective(features, labels, l2):
             value += xp.log(total).sum(dtype=zero.dtype)  # [downstream.1]
             Y /= total
             Y[right] -= 1
-            dW += (h.T @ Y.T).T  # [downstream.2]
+            dW += Y @ h  # [downstream.2]
             db += Y.sum(axis=1)
         gradient /= N
         dW += l2 * W

@@ -135,6 +135,12 @@ def _in_place(name):
     return call
 
 
+def _ravel(a, order="C"):
+    if order == "K":
+        raise NotImplementedError("CuPy has no ravel with order K")
+    return a.ravel(order)
+
+
 def _build():
     for name in OPERATORS:
         setattr(Array, f"__{name}__", _operator(name, reflected=False))
@@ -143,6 +149,7 @@ def _build():
             setattr(Array, f"__i{name}__", _in_place(name))
     for name in METHODS:
         setattr(Array, name, on_device(getattr(np.ndarray, name)))
+    Array.ravel = on_device(_ravel)
     for name in ("dtype", "shape", "ndim", "size", "nbytes", "strides"):
         setattr(Array, name, property(lambda self, name=name: getattr(self.inside, name)))
     for name in ("T", "real", "imag", "flat"):
