@@ -24,7 +24,7 @@ demo = Demo(
     "generation",
     "Generation: images from noise, by the score",
     "First learn a model of the distribution by self-supervised learning, then sample from it (MCMC).",
-    "x' = x + (e/2) grad log p(x) + sqrt(e) z,  e_i = e sigma_i^2 / sigma_L^2 for noise levels sigma_1 > ... > sigma_L",
+    "x' = x + (e/2) grad ln p(x) + sqrt(e) z,  e_i = e sigma_i^2 / sigma_L^2 for noise levels sigma_1 > ... > sigma_L",
 )
 SEEDS = range(2 if demo.quick else 3)
 
@@ -103,7 +103,7 @@ demo.table(
 # %% [markdown]
 # ## In the plane: a density learned by telling data from noise
 #
-# The classifier's logit is log p_data - log p_noise - log nu (see `noise_contrast`). So log p_data is known, and by the
+# The classifier's logit is ln p_data - ln p_noise - ln nu (see `noise_contrast`). So ln p_data is known, and by the
 # gradient with respect to the input, so is its score. The Metropolis-adjusted dynamics need both. Beside it: one
 # noise-conditional denoiser, which has only scores, under annealed dynamics.
 
@@ -123,7 +123,7 @@ def eight_gaussians(N, rng):
 
 
 def learned_density(net, noise):
-    """log p and score of the data, from the logit against Gaussian noise."""
+    """ln p and score of the data, from the logit against Gaussian noise."""
     logit = network_density(net)
     precision = (noise.axes / noise.deviations**2) @ noise.axes.T
 

@@ -101,7 +101,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharex=True, sharey=True)
 levels = np.arange(-10, 0.1, 0.5)
 for ax, values, title in (
     (axes[0], truth, "true log-density"),
-    (axes[1], learned, "learned: logit + log p_noise + log nu"),
+    (axes[1], learned, "learned: logit + ln p_noise + ln nu"),
 ):
     shape = (len(side), len(side))
     filled = ax.contourf(side, side, values.reshape(shape), levels, cmap="viridis", extend="both")

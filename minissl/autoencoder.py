@@ -25,7 +25,7 @@ r* is the identity, which says nothing about x. It is made impossible by a hidde
 Differentiate p_sigma(x~) = integral of p(x) N(x~; x, sigma^2 I), the density of x~: grad p_sigma(x~) =
 integral of p(x) N(x~; x, sigma^2 I) (x - x~)/sigma^2 = p_sigma(x~) (E(x | x~) - x~)/sigma^2. Divided by p_sigma,
 
-    [autoencoder.3]   s(x~) = (r*(x~) - x~) / sigma^2 = grad log p_sigma(x~)    (the score)
+    [autoencoder.3]   s(x~) = (r*(x~) - x~) / sigma^2 = grad ln p_sigma(x~)    (the score)
 
 For any r, (r(x~) - x)/sigma^2 is s(x~) minus (x - x~)/sigma^2, so that denoising is denoising score matching:
 
@@ -283,7 +283,7 @@ def score(net, x, sigma):
     Returns
     -------
     ndarray, shape (N, n)
-        grad log p_sigma, in units of one over those of x.
+        grad ln p_sigma, in units of one over those of x.
 
     Raises
     ------

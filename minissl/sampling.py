@@ -2,7 +2,7 @@
 
     symbol      meaning                                                       shape
     p           density of the data, known up to a constant factor
-    s(x)        score, grad log p(x); the constant has gone                   (N, n)
+    s(x)        score, grad ln p(x); the constant has gone                   (N, n)
     x           N chains, one per row                                         (N, n)
     z           N(0, I), new in every step                                    (N, n)
     e           step of the dynamics                                          number
@@ -10,8 +10,8 @@
     p_sigma     density of data + sigma z, smoother than p
     Y           output of a network that is told x~ and sigma                 (N, n)
 
-The diffusion dx = (1/2) grad log p dt + dw leaves p as it is: its Fokker-Planck equation for the density q of x,
-dq/dt = -(1/2) div(q grad log p) + (1/2) div grad q, is zero at q = p, since p grad log p = grad p. In steps of time e
+The diffusion dx = (1/2) grad ln p dt + dw leaves p as it is: its Fokker-Planck equation for the density q of x,
+dq/dt = -(1/2) div(q grad ln p) + (1/2) div grad q, is zero at q = p, since p grad ln p = grad p. In steps of time e
 it is unadjusted Langevin dynamics (Parisi 1981; Grenander & Miller 1994):
 
     [sampling.1]   x' = x + (e/2) s(x) + sqrt(e) z
@@ -24,8 +24,8 @@ A finite step has its price. On N(0, 1), where s(x) = -x, x' = (1 - e/2) x + sqr
 The Metropolis-adjusted algorithm (MALA; Roberts & Tweedie 1996) takes x' only as a proposal. Staying at x unless
 u < a, with u uniform in (0, 1), makes p(x) q(x'|x) min(1, a) symmetric in x and x', so that p is exactly stationary:
 
-    [sampling.3]   log q(x'|x) = -||x' - x - (e/2) s(x)||^2 / (2e) + const
-    [sampling.4]   log a = log p(x') - log p(x) + log q(x|x') - log q(x'|x)
+    [sampling.3]   ln q(x'|x) = -||x' - x - (e/2) s(x)||^2 / (2e) + const
+    [sampling.4]   ln a = ln p(x') - ln p(x) + ln q(x|x') - ln q(x'|x)
 
 Neither crosses a region without probability, and there a learned score is wrong as well. Annealed dynamics (Song &
 Ermon 2019, algorithm 1) run [sampling.1] on p_sigma for a falling ladder sigma_1 > ... > sigma_L, with steps
@@ -49,8 +49,8 @@ c (sigma x - z) are x and z turned and mirrored, both of about unit variance at 
 lambda = sigma^2 / c^2 the loss is the plain squared error (Salimans & Ho 2022, appendix D; Karras et al. 2022, section
 5). This is Song & Ermon's lambda = sigma^2 for small sigma; for large sigma, where the modes are weighed, it is more.
 
-The output f of a network that says log p(x) + const (an energy, with its sign turned; log p_d - log p_n of
-noise-contrastive estimation, to which log p_n is added): the gradient with respect to its input ([mlp.4] with delta 1),
+The output f of a network that says ln p(x) + const (an energy, with its sign turned; ln p_d - ln p_n of
+noise-contrastive estimation, to which ln p_n is added): the gradient with respect to its input ([mlp.4] with delta 1),
 
     [sampling.8]   s(x) = df/dx
 
@@ -80,7 +80,7 @@ def langevin(score, x, step, steps, *, rng=None, path=False):
     Parameters
     ----------
     score : callable
-        x of shape (N, n) -> grad log p, shape (N, n).
+        x of shape (N, n) -> grad ln p, shape (N, n).
     x : array_like, shape (N, n)
         Where the chains start. Not modified.
     step : float
@@ -118,7 +118,7 @@ def mala(density, x, step, steps, *, rng=None, path=False):
     Parameters
     ----------
     density : callable
-        x of shape (N, n) -> (log p up to a constant, shape (N,), and its gradient, shape (N, n)). Where log p is
+        x of shape (N, n) -> (ln p up to a constant, shape (N,), and its gradient, shape (N, n)). Where ln p is
         -infinity no chain goes.
     x, step, steps, rng, path
         As in `langevin`, and the same is returned. An acceptance near 0.57 mixes best in high dimension.
@@ -126,15 +126,15 @@ def mala(density, x, step, steps, *, rng=None, path=False):
     Raises
     ------
     TypeError, ValueError
-        If an argument is unfit, log p is -infinity at the start, or `density` returns other shapes or dtypes.
+        If an argument is unfit, ln p is -infinity at the start, or `density` returns other shapes or dtypes.
     FloatingPointError
-        If log p is NaN or +infinity, or its gradient not finite where log p is.
+        If ln p is NaN or +infinity, or its gradient not finite where ln p is.
     """
     x, e, steps, rng = _start(x, step, steps, rng)
     xp, states, accepted = namespace(x), [x], 0.0
     log_p, s = _evaluate(density, x, 0)
     if (log_p == -np.inf).any():
-        raise ValueError("x: a chain starts where log p is -infinity, expected positive density")
+        raise ValueError("x: a chain starts where ln p is -infinity, expected positive density")
     for t in range(1, steps + 1):
         x_new = x + (e / 2) * s + e**0.5 * normal(rng, x.shape, x)  # [sampling.1]
         log_p_new, s_new = _evaluate(density, x_new, t)
@@ -155,7 +155,7 @@ def annealed(score, x, sigmas, step, steps, *, rng=None, path=False):
     Parameters
     ----------
     score : callable
-        (x of shape (N, n), sigma) -> grad log p_sigma, shape (N, n).
+        (x of shape (N, n), sigma) -> grad ln p_sigma, shape (N, n).
     sigmas : sequence of float
         sigma_1 > ... > sigma_L > 0.
     x, step, steps, rng, path
@@ -225,7 +225,7 @@ def conditional_score(net):
     Returns
     -------
     callable
-        (x of shape (N, n), sigma) -> grad log p_sigma, shape (N, n), as `annealed` takes it.
+        (x of shape (N, n), sigma) -> grad ln p_sigma, shape (N, n), as `annealed` takes it.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def conditional_score(net):
 
 
 def network_density(net):
-    """A network's output as log p up to a constant, and its score [sampling.8].
+    """A network's output as ln p up to a constant, and its score [sampling.8].
 
     Parameters
     ----------
@@ -292,11 +292,11 @@ def _log_q(x_new, x, s, e):
 
 
 def _evaluate(density, x, t):
-    """log p and its gradient; where log p is -infinity the gradient is set to 0: it is not looked at."""
+    """ln p and its gradient; where ln p is -infinity the gradient is set to 0: it is not looked at."""
     log_p, s = density(x)
-    log_p, s = _like(log_p, x, (len(x),), "log p"), _like(s, x, x.shape, "score")
+    log_p, s = _like(log_p, x, (len(x),), "log_p"), _like(s, x, x.shape, "score")
     nowhere = log_p == -np.inf
-    _finite(namespace(x).where(nowhere, 0, log_p), "log p", t)
+    _finite(namespace(x).where(nowhere, 0, log_p), "log_p", t)
     s = namespace(x).where(nowhere[:, None], 0, s)
     _finite(s, "score", t)
     return log_p, s

@@ -202,7 +202,7 @@ def test_words_of_vanishing_probability_are_never_drawn(dtype, top_k):
 
 
 def test_chains_far_out_where_the_density_underflows_come_home():
-    """log p = -1e8 at the start, and p is 0: the chains must work with log p and its differences alone."""
+    """ln p = -1e8 at the start, and p is 0: the chains must work with ln p and its differences alone."""
 
     def density(x):
         return -0.5 * (x * x).sum(axis=1), -x

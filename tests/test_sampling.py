@@ -26,12 +26,12 @@ LEVELS = [2.0, 0.7, 0.3]
 
 
 def gaussian(x):
-    """N(0, I): log p and score."""
+    """N(0, I): ln p and score."""
     return -0.5 * (x**2).sum(axis=1), -x
 
 
 def mixture(x, sigma=1.0):
-    """The mixture of two Gaussians of standard deviation sigma: log p and score."""
+    """The mixture of two Gaussians of standard deviation sigma: ln p and score."""
     difference = MODES - x[:, None]
     log_joint = np.log(WEIGHTS) - (difference**2).sum(axis=2) / (2 * sigma**2)
     log_p = logsumexp(log_joint, axis=1)
@@ -39,7 +39,7 @@ def mixture(x, sigma=1.0):
 
 
 def skewed(x):
-    """The density proportional to exp(-x - exp(-x)) (Gumbel): log p and score."""
+    """The density proportional to exp(-x - exp(-x)) (Gumbel): ln p and score."""
     return (-x - np.exp(-x))[:, 0], -1 + np.exp(-x)
 
 
@@ -386,12 +386,12 @@ def test_what_a_score_or_density_must_not_return():
             langevin(score, x, 0.1, 1)
         with pytest.raises(ValueError, match="score: "):
             mala(lambda x, score=score: (np.zeros(2), score(x)), x, 0.1, 1)
-    with pytest.raises(ValueError, match="log p: "):
+    with pytest.raises(ValueError, match="log_p: "):
         mala(lambda x: (np.zeros((2, 1)), x), x, 0.1, 1)
     with pytest.raises(ValueError, match="x: a chain starts where"):
         mala(lambda x: (np.array([0.0, -np.inf]), x), x, 0.1, 1)
     for log_p in (np.nan, np.inf):
-        with pytest.raises(FloatingPointError, match="log p: not finite in step 0 "):
+        with pytest.raises(FloatingPointError, match="log_p: not finite in step 0 "):
             mala(lambda x, v=log_p: (np.array([0.0, v]), x), x, 0.1, 1)
     with pytest.raises(FloatingPointError, match="score"):
         mala(lambda x: (np.zeros(2), np.full_like(x, np.nan)), x, 0.1, 1)
