@@ -132,7 +132,7 @@ def mask(q, fill=0.0, blocks=None, missing_only=False):
         If an argument is unfit, or x has another number of components than `blocks`.
     """
     q, fill = number(q, "q", low=0, high=1), number(fill, "fill")
-    blocks = None if blocks is None else integers(blocks, "blocks", low=0, high=np.size(plain(blocks, "blocks")))
+    blocks = None if blocks is None else integers(blocks, "blocks", low=0, high=plain(blocks, "blocks").size)
 
     def task(x, rng):
         x = array(x, "x", shape=(None, None if blocks is None else len(blocks)))

@@ -119,7 +119,8 @@ def train(net, x, task, loss, *, epochs, batch_size=128, optimizer=None, penalti
     checkpoint : path, optional
         File to save to before the first epoch and after every one. If it exists, training resumes after the last epoch
         saved there, and with the same arguments ends with the same parameters, to the bit, as training that was never
-        interrupted. A file of other data or of more epochs is refused; `load` takes its parameters all the same.
+        interrupted (on a GPU to rounding, for a `WordMLP`: it adds in any order). A file of other data or of more
+        epochs is refused; `load` takes its parameters all the same.
 
     Yields
     ------
@@ -189,7 +190,7 @@ def _data(x, theta):
     if kept.ndim == 0 or kept.size == 0:
         raise ValueError(f"x: got shape {kept.shape}, expected at least one sample")
     if kept.dtype.kind in "biu":
-        return kept
+        return xp.asarray(kept)
     x = array(x, "x", like=theta, finite=False)
     for start in range(0, len(x), 2**14):  # in blocks: x may be a view of windows, far larger than its memory
         if not xp.isfinite(x[start : start + 2**14]).all():

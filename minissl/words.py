@@ -64,7 +64,7 @@ class Vocabulary(NamedTuple):
 
     def decode(self, numbers):
         """Numbers to a list of words."""
-        return [self.words[v] for v in integers(numbers, "numbers", low=0, high=len(self.words))]
+        return [self.words[v] for v in integers(numbers, "numbers", low=0, high=len(self.words)).tolist()]
 
 
 def vocabulary(tokens, size):
@@ -185,8 +185,8 @@ class WordMLP:
 
     def forward(self, x, out=None):
         """All layers: [x, H_0, H_1, ..., Y] for contexts x of word numbers, shape (N, k); see `MLP.forward`."""
+        x = integers(x, "x", low=0, high=len(self.embedding), ndim=2)  # always: CuPy wraps what is out of range
         if out is None:
-            x = integers(x, "x", low=0, high=len(self.embedding), ndim=2)
             if x.shape[1] != self.context:
                 raise ValueError(f"x: got shape {x.shape}, expected (any, {self.context}), the context")
             x = namespace(self.theta).asarray(x)
@@ -245,9 +245,11 @@ def perplexity(model, x, batch_size=1024):
         If an argument is unfit, or `model` returns something else than logits.
     """
     x = integers(x, "x", low=0, ndim=2)
-    starts = range(0, len(x), count(batch_size, "batch_size"))
-    batches = (x[start : start + batch_size] for start in starts)
-    nats = sum(float(softmax(model(batch[:, :-1]), batch[:, -1])[0]) * len(batch) for batch in batches)
+    nats = 0.0
+    for start in range(0, len(x), count(batch_size, "batch_size")):
+        batch = x[start : start + batch_size]
+        Y = model(batch[:, :-1])
+        nats += float(softmax(Y, namespace(Y).asarray(batch[:, -1]))[0]) * len(batch)
     return float(np.exp(nats / len(x)))  # [words.3]
 
 
@@ -281,15 +283,15 @@ def generate(model, start, length, *, temperature=1.0, top_k=None, rng=None):
     text = integers(start, "start", low=0, ndim=2).astype(np.int64)
     k, length, rng = text.shape[1], count(length, "length"), generator(rng)
     number(temperature, "temperature", low=0, open_low=True)
-    xp = namespace(text)
     for _ in range(length):
         Y = _logits(model(text[:, -k:]), len(text))
+        xp = namespace(Y)
         if top_k is not None:
             smallest = xp.sort(Y, axis=1)[:, -count(top_k, "top_k", high=Y.shape[1]), None]
             Y = xp.where(Y >= smallest, Y, -xp.inf)  # [words.4]
         gumbel = xp.asarray(rng.gumbel(size=Y.shape))
         drawn = (Y / temperature + gumbel).argmax(axis=1)  # [words.5]
-        text = xp.concatenate([text, drawn[:, None]], axis=1)
+        text = xp.concatenate([xp.asarray(text), drawn[:, None]], axis=1)
     return text[:, k:]
 
 

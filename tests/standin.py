@@ -27,6 +27,7 @@ METHODS = """
 all any argmax argmin argsort astype clip copy cumsum diagonal dot fill flatten max mean min nonzero prod ravel
 repeat reshape round sort squeeze std sum swapaxes take tolist trace transpose var view
 """.split()
+KEYWORDS = set("where initial device like subok correction stable casting hermitian upper".split())  # CuPy lacks them
 OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lt le gt ge eq ne".split()
 
 
@@ -62,9 +63,6 @@ class Array:
 
     def __int__(self):
         return int(self.inside)
-
-    def __index__(self):
-        return operator.index(self.inside[()])
 
     def __bool__(self):
         return bool(self.inside)
@@ -106,9 +104,14 @@ def unwrap(value):
 
 def on_device(function):
     def call(*arguments, out=None, **options):
+        if absent := KEYWORDS & set(options):
+            raise TypeError(f"CuPy has no keyword {absent}")
+        if isinstance(function, np.ufunc) and any(isinstance(a, (list, tuple)) for a in arguments):
+            raise TypeError("a list was passed to a device function")
         options = {key: unwrap(value) for key, value in options.items()}
         if out is None:
-            return wrap(function(*(unwrap(a) for a in arguments), **options))
+            result = function(*(unwrap(a) for a in arguments), **options)
+            return Array(np.asarray(result)) if isinstance(result, (bool, int, float)) else wrap(result)
         function(*(unwrap(a) for a in arguments), out=unwrap(out), **options)
         return out
 
@@ -135,12 +138,6 @@ def _in_place(name):
     return call
 
 
-def _ravel(a, order="C"):
-    if order == "K":
-        raise NotImplementedError("CuPy has no ravel with order K")
-    return a.ravel(order)
-
-
 def _build():
     for name in OPERATORS:
         setattr(Array, f"__{name}__", _operator(name, reflected=False))
@@ -149,7 +146,6 @@ def _build():
             setattr(Array, f"__i{name}__", _in_place(name))
     for name in METHODS:
         setattr(Array, name, on_device(getattr(np.ndarray, name)))
-    Array.ravel = on_device(_ravel)
     for name in ("dtype", "shape", "ndim", "size", "nbytes", "strides"):
         setattr(Array, name, property(lambda self, name=name: getattr(self.inside, name)))
     for name in ("T", "real", "imag", "flat"):
@@ -159,7 +155,7 @@ def _build():
     cupy.ndarray = Array
     for name in FUNCTIONS:
         setattr(cupy, name, on_device(getattr(np, name)))
-    for name in ("float32", "float64", "int32", "int64", "bool_", "inf", "nan", "pi", "newaxis", "errstate", "finfo"):
+    for name in ("float32", "float64", "int32", "int64", "bool_", "inf", "nan", "pi", "newaxis", "finfo"):
         setattr(cupy, name, getattr(np, name))
     cupy.linalg = types.SimpleNamespace(**{name: on_device(getattr(np.linalg, name)) for name in LINALG})
     cupy.add.at = on_device(np.add.at)
