@@ -28,9 +28,10 @@ centred copy is made; N may be as large as memory holds.
 
 K is added up over blocks of columns, each centred exactly, as above. Error about eps.
 
-**Block Lanczos**, for min(N, n) >= 1000, m at most a 25th of it and N, n within a factor 20. The space spanned by Q_1,
-C Q_1, C^2 Q_1, ... holds the leading eigenvectors to a rapidly growing accuracy (Golub & Underwood 1977). Its blocks
-have b = m + 4 columns, so that no eigenvalue is missed for being repeated. Each is made orthogonal to all before it:
+**Block Lanczos**, for min(N, n) >= 1000, m at most a 25th of it and N, n within a factor 20; also for the eigenvectors
+of C or K, once these are known, from 500 on and where six blocks fit into a quarter. The space spanned by Q_1, C Q_1,
+C^2 Q_1, ... holds the leading eigenvectors to a rapidly growing accuracy (Golub & Underwood 1977). Its blocks have
+b = m + 4 columns, so that no eigenvalue is missed for being repeated. Each is made orthogonal to all before it:
 
     [routes.3]   C Q_j = (Q_1, ..., Q_j) H_j + Q_{j+1} R_j
 
@@ -40,11 +41,10 @@ is the approximation and theta its variance; the residual is known without a fur
     [routes.4]   ||C v - theta v|| = ||R_j u_last||,     u_last the last b entries of u
 
 It stops where that is at most 1e-13 lambda_1 (float32: 1e-7 lambda_1) for all of the first m: that is its error. On
-spectra so flat that the space outgrows a quarter of C, one of the exact routes above takes over.
+spectra so flat that the space outgrows a quarter of C, one of the exact ways above takes over.
 """
 
 import numpy as np
-from scipy.linalg import eigh
 
 from minissl.backend import namespace, normal
 
@@ -98,8 +98,9 @@ def from_covariance(x, m):
         C += xp.matmul(y[:k].T, y[:k], out=P)
         d += ones[:k] @ y[:k]
     d /= N
-    C = C / N - d[:, None] * d  # [routes.1]
-    return *leading_eigenvectors(C, m), c + d
+    C /= N
+    C -= d[:, None] * d  # [routes.1]
+    return *_eigenvectors(C, m, x.dtype), c + d
 
 
 def from_gram(x, m):
@@ -110,19 +111,18 @@ def from_gram(x, m):
     for block in blocks:
         y, mean[block] = _centred(x[:, block], x.dtype)
         K += y @ y.T
-    U, variances = leading_eigenvectors(K / N, m)
+    U, variances = _eigenvectors(K / N, m, x.dtype)
     V = xp.concatenate([_centred(x[:, block])[0].T @ U.T for block in blocks])
     V, R = xp.linalg.qr(V)  # [routes.2], and orthonormal also where lambda is 0
     return V.T, variances, mean
 
 
-def leading_eigenvectors(C, m):
-    """The first m eigenvectors, as rows, and eigenvalues of a symmetric matrix."""
-    n = len(C)
-    if namespace(C) is np and 8 * m <= n:  # SciPy can leave the others out, which halves the time; CuPy cannot
-        theta, V = eigh(C, subset_by_index=[n - m, n - 1])
-    else:
-        theta, V = namespace(C).linalg.eigh(C)
+def _eigenvectors(C, m, dtype):
+    """The first m eigenvectors, as rows, and eigenvalues of a symmetric matrix, as exactly as `dtype` allows."""
+    found = block_lanczos(lambda Q: C @ Q, len(C), m, C, dtype) if len(C) >= 500 and 24 * (m + 4) <= len(C) else None
+    if found is not None:
+        return found
+    theta, V = namespace(C).linalg.eigh(C)
     return V.T[::-1][:m], theta[::-1][:m]
 
 
@@ -131,17 +131,20 @@ def from_lanczos(x, m):
     xp = namespace(x)
     y, mean = _centred(x, x.dtype)
     tall = y if len(y) >= y.shape[1] else y.T  # the smaller of C and K, which share their eigenvalues
-    found = block_lanczos(lambda Q: ((tall @ Q).T @ tall).T / len(y), tall.shape[1], m, y)
+    found = block_lanczos(lambda Q: ((tall @ Q).T @ tall).T / len(y), tall.shape[1], m, y, y.dtype)
     if found is None:
         return None
     V, variances = found
     return V if tall is y else xp.linalg.qr((V @ y).T)[0].T, variances, mean  # [routes.2]
 
 
-def block_lanczos(product, n, m, like):
-    """The first m eigenvectors, as rows, and eigenvalues of a matrix known by its product with (n, b) [routes.3]."""
+def block_lanczos(product, n, m, like, dtype):
+    """The first m eigenvectors, as rows, and eigenvalues of a matrix known by its product with (n, b) [routes.3].
+
+    It is computed in the dtype of `like`, and as exact as `dtype` allows.
+    """
     xp, b = namespace(like), m + 4
-    tolerance = 1e-13 if like.dtype == np.float64 else 1e-7
+    tolerance = 1e-13 if dtype == np.float64 else 1e-7
     Q = basis = xp.linalg.qr(normal(np.random.default_rng(0), (n, b), like))[0]
     T = xp.zeros((0, 0), dtype=like.dtype)
     while True:

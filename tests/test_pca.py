@@ -484,19 +484,29 @@ def test_no_single_row_spoils_the_provisional_mean():
     assert angle(pca_routes.from_covariance(x, 4)[0], W[:4]) <= bound
 
 
-@given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.data())
-@pytest.mark.equation("routes.1", "routes.2")
-def test_leading_eigenvectors_are_the_first_of_all(n, seed, data):
-    """Where SciPy finds them alone, m <= n/8, and where NumPy finds all; with eigenvalues that repeat."""
-    m = data.draw(st.integers(1, n))
-    rng = np.random.default_rng(seed)
-    lambdas = np.sort(rng.integers(0, 5, n))[::-1].astype(float)
-    V = orthonormal(rng, n, n)
-    C = V * lambdas @ V.T
-    W, found = pca_routes.leading_eigenvectors(C, m)
-    assert W.shape == (m, n) and abs(W @ W.T - np.eye(m)).max() <= 1e-12
-    assert found == pytest.approx(lambdas[:m], abs=1e-12)
-    assert abs(W @ C - lambdas[:m, None] * W).max() <= 1e-12
+@pytest.mark.equation("routes.1", "routes.2", "routes.3")
+@pytest.mark.parametrize("route", [pca_routes.from_covariance, pca_routes.from_gram])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_eigenvectors_of_a_wide_matrix_are_left_to_lanczos(route, dtype, monkeypatch):
+    """And all to LAPACK, where the matrix is small, many are asked for, or the spectrum is too flat."""
+    rng, tried, original = np.random.default_rng(0), [], pca_routes.block_lanczos
+    monkeypatch.setattr(pca_routes, "block_lanczos", lambda *a: tried.append(original(*a)) or tried[-1])
+    x, _ = with_spectrum(rng, 2100, 1 / np.arange(1, 41) ** 2, 520, mean=rng.uniform(1, 2, 520))
+    x, flat = x.astype(dtype), rng.standard_normal((2100, 520)).astype(dtype)
+    if route is pca_routes.from_gram:
+        x, flat = x.T, flat.T
+    for m, width, taken in ((3, 520, 1), (16, 500, 1), (17, 500, 0), (17, 504, 1), (3, 499, 0)):
+        tried.clear()
+        part = x[:, :width] if route is pca_routes.from_covariance else x[:width]
+        W, variances, mean = route(part, m)
+        assert len(tried) == taken
+        axes, lambdas, exact_mean = pca_routes.from_svd(part, m)
+        tight = 1e-9 if dtype == "float64" else 2e-3
+        assert angle(W, axes) <= tight and variances == pytest.approx(lambdas, rel=tight)
+        assert mean == pytest.approx(exact_mean, rel=1e-6)
+    tried.clear()
+    assert route(flat, 3)[1] == pytest.approx(pca_routes.from_svd(flat, 3)[1], rel=1e-5)
+    assert tried == [None]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -519,7 +529,7 @@ def test_block_lanczos_stops_at_its_residual_and_soon(dtype):
     V = orthonormal(rng, n, n).T
     C = ((V.T * lambdas) @ V).astype(dtype)
     products = []
-    W, theta = pca_routes.block_lanczos(lambda Q: products.append(Q) or C @ Q, n, m, C)
+    W, theta = pca_routes.block_lanczos(lambda Q: products.append(Q) or C @ Q, n, m, C, C.dtype)
     assert W.dtype == dtype and abs(W @ W.T - np.eye(m)).max() <= (1e-5 if dtype == "float32" else 1e-13)
     residual = np.linalg.norm(W.astype(float) @ C - theta[:, None] * W, axis=1)
     assert residual.max() <= (1e-6 if dtype == "float32" else 2e-13)  # 1e-13, or 1e-7 and the rounding of C W
@@ -540,7 +550,7 @@ def test_block_lanczos_stops_at_the_first_space_that_is_good_enough(m, power):
     """The residual of each space, from its definition: above 1e-13 lambda_1 but for the last, whatever the units."""
     lambdas = 1e5 / np.arange(1, 1501) ** power
     products = []
-    pca_routes.block_lanczos(lambda Q: products.append(Q) or lambdas[:, None] * Q, 1500, m, lambdas)
+    pca_routes.block_lanczos(lambda Q: products.append(Q) or lambdas[:, None] * Q, 1500, m, lambdas, lambdas.dtype)
     residuals = []
     for k in range(1, len(products) + 1):
         Q = np.concatenate(products[:k], axis=1)
@@ -554,25 +564,28 @@ def test_block_lanczos_stops_at_the_first_space_that_is_good_enough(m, power):
 @pytest.mark.parametrize("m", [1, 5, 20])
 def test_block_lanczos_misses_no_copy_of_an_eigenvalue(m):
     lambdas = np.r_[np.full(m, 3.0), 1 / np.arange(1, 1001 - m)]
-    W, theta = pca_routes.block_lanczos(lambda Q: lambdas[:, None] * Q, len(lambdas), m, lambdas)
+    W, theta = pca_routes.block_lanczos(lambda Q: lambdas[:, None] * Q, len(lambdas), m, lambdas, lambdas.dtype)
     assert theta == pytest.approx(np.full(m, 3), rel=1e-12) and angle(W, np.eye(m, len(lambdas))) <= 1e-12
 
 
 def test_block_lanczos_gives_up_where_the_space_would_outgrow_a_quarter():
     lambdas = 1 + 0.1 * np.arange(204) / 204
     columns = []
-    assert (
-        pca_routes.block_lanczos(lambda Q: columns.append(Q.shape[1]) or lambdas[:, None] * Q, 204, 5, lambdas) is None
-    )
+
+    def product(Q):
+        columns.append(Q.shape[1])
+        return lambdas[:, None] * Q
+
+    assert pca_routes.block_lanczos(product, 204, 5, lambdas, lambdas.dtype) is None
     assert 4 * sum(columns) <= 204 < 4 * (sum(columns) + columns[-1])
 
 
 def test_block_lanczos_gives_up_on_flat_spectra_and_stops_on_low_ranks():
     rng = np.random.default_rng(0)
     C = np.cov(rng.standard_normal((500, 200)).T)
-    assert pca_routes.block_lanczos(lambda Q: C @ Q, 200, 5, C) is None
+    assert pca_routes.block_lanczos(lambda Q: C @ Q, 200, 5, C, C.dtype) is None
     V = orthonormal(rng, 200, 2)
-    W, theta = pca_routes.block_lanczos(lambda Q: V @ (V.T @ Q), 200, 5, V)
+    W, theta = pca_routes.block_lanczos(lambda Q: V @ (V.T @ Q), 200, 5, V, V.dtype)
     assert angle(V.T, W) <= 1e-12 and theta == pytest.approx([1, 1, 0, 0, 0], abs=1e-12)
     assert abs(W @ W.T - np.eye(5)).max() <= 1e-12
 
