@@ -111,9 +111,9 @@ def objective(features, labels, l2):
             h, right = H[start : start + ROWS], (c[start : start + ROWS], places[: N - start])
             Y = W.astype(H.dtype) @ h.T + b.astype(H.dtype)[:, None]  # transposed: a sum over classes is one of rows
             Y -= Y.max(axis=0)
-            value -= Y[right].sum(dtype=zero.dtype)
+            chosen = Y[right]
             total = xp.exp(Y, out=Y).sum(axis=0)
-            value += xp.log(total).sum(dtype=zero.dtype)  # [downstream.1]
+            value += (xp.log(total) - chosen).sum(dtype=zero.dtype)  # [downstream.1]
             Y /= total
             Y[right] -= 1
             dW += Y @ h  # [downstream.2]

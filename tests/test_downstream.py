@@ -207,6 +207,16 @@ def test_single_precision_reaches_the_tolerance_also_where_its_rounding_ends_the
     assert alone.converged == (tolerance == 1e-4)
 
 
+@pytest.mark.equation("downstream.1", "downstream.2")
+def test_single_precision_is_added_up_in_double():
+    H, c, theta = problem(0, N=50_000, m=4)
+    H = H.astype(np.float32)
+    theta = theta.astype(np.float32).astype(float)  # so that rounding the weights costs nothing
+    single, double = objective(H, c, 0.1)(theta), objective(H.astype(float), c, 0.1)(theta)
+    eps = float(np.finfo(np.float32).eps) / 2  # of one sample; the mean of many has less
+    assert single[0] == pytest.approx(double[0], rel=0.1 * eps) and abs(single[1] - double[1]).max() <= eps
+
+
 @pytest.mark.equation("downstream.1")
 def test_many_samples_are_not_copied():
     H, c, _ = problem(0, N=60_000, m=30)

@@ -444,8 +444,10 @@ def test_covariance_and_gram_in_blocks_are_the_singular_values(shape, rows, mean
         found = {f.__name__: f(x, m) for f in (pca_routes.from_svd, pca_routes.from_covariance, pca_routes.from_gram)}
     finally:
         pca_routes.ROWS = saved
+    y = x - x.mean(axis=0)
     for W, variances, centre in found.values():
         assert angle(W, V[:m]) <= 1e-8
+        assert abs(W @ (y.T @ y / N) @ W.T - np.diag(variances)).max() <= 1e-10 * variances[0]  # each axis its own
         assert abs(W @ W.T - np.eye(m)).max() <= 1e-12
         assert variances == pytest.approx(spectrum(r, m)[:m], rel=1e-8)
         assert centre == pytest.approx(x.mean(axis=0), abs=1e-9)
@@ -489,8 +491,14 @@ def test_no_single_row_spoils_the_provisional_mean():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_eigenvectors_of_a_wide_matrix_are_left_to_lanczos(route, dtype, monkeypatch):
     """And all to LAPACK, where the matrix is small, many are asked for, or the spectrum is too flat."""
-    rng, tried, original = np.random.default_rng(0), [], pca_routes.block_lanczos
-    monkeypatch.setattr(pca_routes, "block_lanczos", lambda *a: tried.append(original(*a)) or tried[-1])
+    rng, tried, dtypes, original = np.random.default_rng(0), [], [], pca_routes.block_lanczos
+
+    def lanczos(*arguments):
+        dtypes.append(arguments[-1])
+        tried.append(original(*arguments))
+        return tried[-1]
+
+    monkeypatch.setattr(pca_routes, "block_lanczos", lanczos)
     x, _ = with_spectrum(rng, 2100, 1 / np.arange(1, 41) ** 2, 520, mean=rng.uniform(1, 2, 520))
     x, flat = x.astype(dtype), rng.standard_normal((2100, 520)).astype(dtype)
     if route is pca_routes.from_gram:
@@ -506,7 +514,7 @@ def test_few_eigenvectors_of_a_wide_matrix_are_left_to_lanczos(route, dtype, mon
         assert mean == pytest.approx(exact_mean, rel=1e-6)
     tried.clear()
     assert route(flat, 3)[1] == pytest.approx(pca_routes.from_svd(flat, 3)[1], rel=1e-5)
-    assert tried == [None]
+    assert tried == [None] and set(dtypes) == {np.dtype(dtype)}  # as exact as the data, not as C
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
