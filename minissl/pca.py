@@ -138,10 +138,10 @@ def by_variance(x, m, *, rng=0):
     """
     x, m = _data(x, m)
     Y, mean = _square_root(x)
-    scale = float(namespace(Y).linalg.norm(Y)) or 1.0  # the squares of C w could overflow
+    unit = Y / (float(namespace(Y).linalg.norm(Y)) or 1.0)  # or the squares of C w could overflow
     rng, V, largest = generator(rng), Y[:0], 0.0
     for _ in range(m):
-        w, variance = _ascend(Y / scale, V, normal(rng, Y.shape[1], Y), largest)
+        w, variance = _ascend(unit, V, normal(rng, Y.shape[1], Y), largest)
         largest = max(largest, variance)
         V = namespace(Y).concatenate([V, w[None]])
     return _record(*_principal_axes(Y, V.T), mean, x)
