@@ -67,7 +67,8 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     finite : bool
         Whether to look for NaN and infinity. Without, the caller does.
     squares : bool
-        Whether variances will be computed: the sum of squares must be far from overflow and from underflow.
+        Whether variances of the matrix `a` will be computed: its sum of squares must be far from overflow and from
+        underflow.
 
     Returns
     -------
@@ -78,7 +79,8 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     TypeError
         If the dtype or the library is another.
     ValueError
-        If the shape is another, or if `a` is empty or holds NaN or infinity.
+        If the shape is another, if `a` is empty or holds NaN or infinity, or if its squares add up to too much or,
+        other than zero, to too little.
     """
     listed = not hasattr(a, "reshape")
     a = plain(a, name, like)
@@ -97,8 +99,8 @@ def array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True,
     if a.size == 0:
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
     if squares:
-        flat, info = a.ravel("A"), np.finfo(a.dtype)
-        total, low, high = float(xp.vdot(flat, flat)), 1e8 * float(info.tiny), 1e-6 * float(info.max)
+        total = float(xp.vdot(a, a) if a.flags.c_contiguous else xp.einsum("ij,ij->", a, a))  # neither copies a
+        low, high = 1e8 * float(np.finfo(a.dtype).tiny), 1e-3 * float(np.finfo(a.dtype).max)
         if low <= total <= high:
             return a  # one pass says it all: with NaN or infinity the sum is neither
     if finite and not xp.isfinite(a).all():

@@ -137,7 +137,8 @@ def probe(features, labels, l2, *, tolerance=1e-5, iterations=1000):
     l2 : float
         lambda > 0; see `choose_l2`.
     tolerance : float
-        Stop when no component of the gradient, with respect to V of [downstream.4] and b, is larger.
+        Stop when no component of the gradient, with respect to V of [downstream.4] and b, is larger. W and b are then
+        rounded to the dtype of the features.
     iterations : int
         How many at most.
 
@@ -153,9 +154,7 @@ def probe(features, labels, l2, *, tolerance=1e-5, iterations=1000):
     H, c, K = _labelled(features, labels)
     HQ, Q = _narrowed(H)
     start = namespace(H).zeros(K * (HQ.shape[1] + 1))
-    found = lbfgs(objective(HQ, c, l2), start, tolerance=tolerance, iterations=iterations)
-    if not found.converged and HQ.dtype == np.float32:  # its rounding can end the search early
-        found = lbfgs(objective(HQ.astype(np.float64), c, l2), found.theta, tolerance=tolerance, iterations=iterations)
+    found = _minimum(HQ, c, l2, start, tolerance, iterations)
     V, b = _parts(found.theta, K)
     return Probe((V @ Q.T).astype(H.dtype), b.astype(H.dtype), found.value, found.converged)  # [downstream.4]
 
@@ -199,7 +198,7 @@ def choose_l2(features, labels, candidates=(1e-3, 1e-2, 1e-1, 1.0), *, folds=5, 
         inside, out = xp.asarray(np.flatnonzero(fold != f)), xp.asarray(np.flatnonzero(fold == f))
         theta = xp.zeros(K * (H.shape[1] + 1))
         for k in np.argsort(candidates)[::-1]:  # from strong to weak, each from where the last one ended
-            theta = lbfgs(objective(H[inside], c[inside], candidates[k]), theta, tolerance=tolerance).theta
+            theta = _minimum(H[inside], c[inside], candidates[k], theta, tolerance).theta
             W, b = _parts(theta, K)
             losses[k] += float(softmax(H[out] @ W.T + b, c[out])[0]) * len(out) / N  # [downstream.5]
     return candidates[int(losses.argmin())], losses
@@ -301,12 +300,21 @@ def _labelled(features, labels, at_least=1):
 
 
 def _narrowed(H):
-    """H Q and Q of [downstream.4], in float64 where that is smaller than H."""
+    """H Q and Q of [downstream.4], in float64; H itself where N >= m."""
     xp, (N, m) = namespace(H), H.shape
     if N >= m:
         return H, xp.eye(m)
     Q = xp.linalg.qr(H.T.astype(np.float64))[0]
     return H @ Q, Q
+
+
+def _minimum(H, c, l2, theta, tolerance, iterations=1000):
+    """The minimum of [downstream.1], from theta on."""
+    found = lbfgs(objective(H, c, l2), theta, tolerance=tolerance, iterations=iterations)
+    left = iterations - found.iterations
+    if H.dtype == np.float32 and not found.converged and left > 0:  # its rounding has ended the search
+        found = lbfgs(objective(H.astype(np.float64), c, l2), found.theta, tolerance=tolerance, iterations=left)
+    return found
 
 
 def _parts(theta, K):

@@ -40,7 +40,8 @@ is the approximation and theta its variance; the residual is known without a fur
 
     [routes.4]   ||C v - theta v|| = ||R_j u_last||,     u_last the last b entries of u
 
-It stops where that is at most 1e-13 lambda_1 (float32: 1e-7 lambda_1) for all of the first m: that is its error. On
+It stops where that is at most 1e-13 lambda_1 (float32: 1e-7 lambda_1, to which the rounding of C Q adds some eps) for
+all of the first m: that is its error. On
 spectra so flat that the space outgrows a quarter of C, one of the exact ways above takes over.
 """
 
@@ -154,7 +155,8 @@ def block_lanczos(product, n, m, like, dtype):
         T = xp.concatenate([xp.concatenate([T, H[:k].T]), H], axis=1)
         Q, R = xp.linalg.qr(Z - basis @ H)  # [routes.3]
         theta, U = xp.linalg.eigh(T)
-        if float(xp.linalg.norm(R @ U[-b:, -m:], axis=0).max()) <= tolerance * float(theta[-1]):  # [routes.4]
+        unit = float(theta[-1]) or 1.0  # or the squares of small residuals would vanish
+        if float(xp.linalg.norm(R / unit @ U[-b:, -m:], axis=0).max()) <= tolerance:  # [routes.4]
             return (basis @ U[:, ::-1][:, :m]).T, theta[::-1][:m]
         if 4 * (k + 2 * b) > n:
             return None

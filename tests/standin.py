@@ -146,7 +146,7 @@ def _build():
             setattr(Array, f"__i{name}__", _in_place(name))
     for name in METHODS:
         setattr(Array, name, on_device(getattr(np.ndarray, name)))
-    for name in ("dtype", "shape", "ndim", "size", "nbytes", "strides"):
+    for name in ("dtype", "shape", "ndim", "size", "nbytes", "strides", "flags"):
         setattr(Array, name, property(lambda self, name=name: getattr(self.inside, name)))
     for name in ("T", "real", "imag", "flat"):
         setattr(Array, name, property(lambda self, name=name: wrap(getattr(self.inside, name))))

@@ -1,6 +1,7 @@
 """What passes the door, and what is turned away with which words."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_masked_sparse_and_foreign_arrays():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_squares_that_overflow_or_vanish(dtype):
-    smallest, largest = (np.finfo(dtype).tiny * 1e8) ** 0.5, (np.finfo(dtype).max / 1e6) ** 0.5
+    smallest, largest = (np.finfo(dtype).tiny * 1e8) ** 0.5, (np.finfo(dtype).max / 1e3) ** 0.5
     for sign in (1, -1):
         for size in (0.501 * smallest, 0.499 * largest):  # four squares add up, of whichever sign
             fit = np.full((2, 4), sign * size, dtype)[:, ::2]
@@ -81,6 +82,20 @@ def test_squares_that_overflow_or_vanish(dtype):
         with pytest.raises(ValueError, match="a: contains NaN or infinity"):
             array(np.array([[1, bad]], dtype), "a", squares=True)
     assert not array(np.zeros((2, 2), dtype), "a", squares=True).any()
+
+
+def test_squares_are_added_up_without_a_copy():
+    series = np.random.default_rng(0).standard_normal(20_000)
+    for a in (
+        np.lib.stride_tricks.sliding_window_view(series, 50),
+        np.ones((20_000, 100))[:, ::2],
+        np.ones((50, 9000)).T,
+    ):
+        tracemalloc.start()
+        array(a, "a", squares=True)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < a.size / 10
 
 
 def test_integers_take_the_dtype_of_the_call():

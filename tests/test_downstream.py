@@ -193,18 +193,29 @@ def test_single_precision_features_reach_the_minimum_of_double():
     np.testing.assert_array_equal(single.W, double.W.astype(np.float32))
 
 
+def far_from_zero(seed):
+    """Features with an offset, whose rounding in float32 ends a search early, and their classes."""
+    rng = np.random.default_rng(seed)
+    c = rng.integers(4, size=1000)
+    return (rng.standard_normal((1000, 20)) + rng.standard_normal((4, 20))[c] + 300).astype(np.float32), c
+
+
 @pytest.mark.equation("downstream.1")
-@pytest.mark.parametrize("tolerance", [1e-4, 1e-7])
-def test_single_precision_reaches_the_tolerance_also_where_its_rounding_ends_the_search(tolerance):
-    rng = np.random.default_rng(0)
-    c = rng.integers(4, size=3000)
-    H = (rng.standard_normal((3000, 20)) + rng.standard_normal((4, 20))[c]).astype(np.float32)
-    found, J = probe(H, c, 0.01, tolerance=tolerance), objective(H.astype(float), c, 0.01)
-    theta = np.concatenate([found.W.ravel(), found.b])
-    assert found.W.dtype == np.float32 and found.converged
-    assert abs(J(theta.astype(float))[1]).max() <= tolerance + 2e-7  # W is rounded when it is handed out
-    alone = lbfgs(objective(H, c, 0.01), np.zeros(84), tolerance=tolerance)
-    assert alone.converged == (tolerance == 1e-4)
+def test_where_rounding_ends_the_search_in_single_precision_it_goes_on_in_double():
+    H, c = far_from_zero(0)
+    alone = lbfgs(objective(H, c, 0.01), np.zeros(84), tolerance=1e-4)
+    single, double = probe(H, c, 0.01, tolerance=1e-4), probe(H.astype(float), c, 0.01, tolerance=1e-4)
+    assert not alone.converged and single.converged and double.converged and single.W.dtype == np.float32
+    assert abs(single.value - double.value) <= 84 * 1e-4**2 / (2 * 0.01)  # ||gradient||^2 / (2 lambda), 84 components
+    few = [probe(x, c, 0.01, iterations=3).value for x in (H, H.astype(float))]
+    assert few[0] == pytest.approx(few[1], rel=1e-3)  # three iterations are three in either
+
+
+@pytest.mark.equation("downstream.5")
+def test_the_choice_of_lambda_is_the_same_in_single_precision():
+    H, c = far_from_zero(0)
+    (single, losses), (double, exact) = (choose_l2(x, c, rng=0) for x in (H, H.astype(float)))
+    assert single == double and losses == pytest.approx(exact, rel=1e-2)
 
 
 @pytest.mark.equation("downstream.1", "downstream.2")

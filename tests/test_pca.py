@@ -598,6 +598,21 @@ def test_block_lanczos_gives_up_on_flat_spectra_and_stops_on_low_ranks():
     assert abs(W @ W.T - np.eye(5)).max() <= 1e-12
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.equation("routes.1", "routes.2", "routes.3", "routes.4")
+@pytest.mark.parametrize("shape", [(30, 20), (2100, 520), (520, 2100), (1200, 1000)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_route_works_at_both_ends_of_what_the_door_lets_in(shape, dtype):
+    x = np.random.default_rng(0).standard_normal(shape) / np.arange(1, shape[1] + 1) + 0.01
+    x /= np.linalg.norm(x)
+    W, variances, _ = pca_routes.from_svd(x, 3)
+    tight = 1e-4 if dtype == "float32" else 1e-10
+    for size in (1.1e4 * np.finfo(dtype).tiny ** 0.5, 0.03 * np.finfo(dtype).max ** 0.5):
+        found = by_svd((size * x).astype(dtype), 3)
+        assert angle(found.W, W) <= tight
+        assert found.variances.astype(float) / size**2 == pytest.approx(variances, rel=tight)
+
+
 @pytest.mark.equation("routes.2", "routes.3")
 @pytest.mark.parametrize("shape", [(1300, 1000), (1000, 1300)])
 def test_lanczos_on_either_side(shape, monkeypatch):
