@@ -95,7 +95,7 @@ def test_squares_are_added_up_without_a_copy():
         array(a, "a", squares=True)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < a.size / 10
+        assert peak < a.nbytes / 10
 
 
 def test_integers_take_the_dtype_of_the_call():
