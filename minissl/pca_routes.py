@@ -114,15 +114,17 @@ def from_gram(x, m):
         K += y @ y.T
     U, variances = _eigenvectors(K / N, m, x.dtype)
     V = xp.concatenate([_centred(x[:, block])[0].T @ U.T for block in blocks])
-    V, R = xp.linalg.qr(V)  # [routes.2], and orthonormal also where lambda is 0
+    V = xp.linalg.qr(V)[0]  # [routes.2], and orthonormal also where lambda is 0
     return V.T, variances, mean
 
 
 def _eigenvectors(C, m, dtype):
     """The first m eigenvectors, as rows, and eigenvalues of a symmetric matrix, as exactly as `dtype` allows."""
-    found = block_lanczos(lambda Q: C @ Q, len(C), m, C, dtype) if len(C) >= 500 and 24 * (m + 4) <= len(C) else None
-    if found is not None:
-        return found
+    n = len(C)
+    if n >= 500 and 24 * (m + 4) <= n:
+        found = block_lanczos(lambda Q: C @ Q, n, m, C, dtype)
+        if found is not None:
+            return found
     theta, V = namespace(C).linalg.eigh(C)
     return V.T[::-1][:m], theta[::-1][:m]
 
