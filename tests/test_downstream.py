@@ -214,8 +214,9 @@ def test_where_rounding_ends_the_search_in_single_precision_it_goes_on_in_double
 @pytest.mark.equation("downstream.5")
 def test_the_choice_of_lambda_is_the_same_in_single_precision():
     H, c = far_from_zero(0)
-    (single, losses), (double, exact) = (choose_l2(x, c, rng=0) for x in (H, H.astype(float)))
-    assert single == double and losses == pytest.approx(exact, rel=1e-2)
+    candidates = (0.01, 0.1, 1.0)
+    (single, losses), (double, exact) = (choose_l2(x, c, candidates, rng=0) for x in (H, H.astype(float)))
+    assert single == double and losses == pytest.approx(exact, rel=3e-3)  # 5e-3 to 0.2 in float32 alone
 
 
 @pytest.mark.equation("downstream.1", "downstream.2")
