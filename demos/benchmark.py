@@ -150,6 +150,7 @@ demo.figure(
     f"{demo.options.device}_{THREADS}",
     f"Training over the matrix products that it cannot do without (line), {THREADS} thread(s): the nearer, the better.",
 )
+
 # %% [markdown]
 # ## What a step's time goes to
 # Each part on its own, over the floor. Forward and backward hold the products; what they add is bias, activation and

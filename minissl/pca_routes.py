@@ -41,8 +41,8 @@ is the approximation and theta its variance; the residual is known without a fur
     [routes.4]   ||C v - theta v|| = ||R_j u_last||,     u_last the last b entries of u
 
 It stops where that is at most 1e-13 lambda_1 (float32: 1e-7 lambda_1, to which the rounding of C Q adds some eps) for
-all of the first m: that is its error. On
-spectra so flat that the space outgrows a quarter of C, one of the exact ways above takes over.
+all of the first m: that is its error. On spectra so flat that the space outgrows a quarter of C, one of the exact ways
+above takes over.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
     symbol      meaning                                                       shape
     p           density of the data, known up to a constant factor
-    s(x)        score, grad ln p(x); the constant has gone                   (N, n)
+    s(x)        score, grad ln p(x); the constant has gone                    (N, n)
     x           N chains, one per row                                         (N, n)
     z           N(0, I), new in every step                                    (N, n)
     e           step of the dynamics                                          number
