@@ -250,9 +250,16 @@ SIZES = one_of((3, 4, 2), (3,), 3, None, "34", (3, 0), (3, -2), (3, 4.0, 2), (3,
 ACTIVATION = one_of(["tanh", "relu"], "cubic", None, 3, ["tanh"], ["tanh"] * 3, ["tanh", "cubic"], ["tanh", 1])
 DTYPE = one_of("float32", "float16", "nonsense", int, object, None, "complex128", 32)
 XP = one_of(np, "cuda", None, 3)
+
+
+def output_of(network):
+    """For X, in as many columns as the network has: any sizes may come."""
+    return network(np.resize(X, (7, network.sizes[0])).astype(network.theta.dtype))
+
+
 NAMED_X = {"x": array(X, (1,))}
 DELTA = {"delta": array(Y, (0, 1)), "dP": array(np.ones((7, 4)), (0, 1), name="penalties")}
-row("mlp.MLP", lambda sizes, **o: MLP(sizes, **o)(X.astype(o.get("dtype", "float32"))), sizes=SIZES, rng=seed())
+row("mlp.MLP", lambda sizes, **o: output_of(MLP(sizes, **o)), sizes=SIZES, rng=seed())
 row("mlp.MLP options", lambda **o: MLP((3, 4, 5, 2), rng=0, **o).theta, activation=ACTIVATION, dtype=DTYPE, xp=XP)
 row("mlp.MLP.theta", lambda theta: set_theta(net(), theta, X), theta=array(net().theta + 1, (0,)))
 row("mlp.MLP.forward", lambda x: net().forward(x), **NAMED_X)
