@@ -130,7 +130,7 @@ def check_counts(values, name, *, low=1, length=None):
     """A tuple of ints of at least `low`, from a tuple, a list or a one-dimensional array."""
     values = values.tolist() if isinstance(values, np.ndarray) else values
     if not isinstance(values, (tuple, list)) or (length is not None and len(values) != length):
-        wanted = "integers" if length is None else f"a pair of integers" if length == 2 else f"{length} integers"
+        wanted = "integers" if length is None else "a pair of integers" if length == 2 else f"{length} integers"
         raise ValueError(f"{name}: got {values!r}, expected {wanted}")
     return tuple(check_count(value, name, low=low) for value in values)
 
@@ -154,3 +154,30 @@ def check_callable(function, name):
     if not callable(function):
         raise TypeError(f"{name}: got {type(function).__name__}, expected a function")
     return function
+
+
+def check_components(output, target, weight=None):
+    """Output, target and weight (or None) of a loss over components: finite matrices of one shape; weights ≥ 0."""
+    output = check_array(output, "output", ndim=2)
+    target = check_array(target, "target", like=output)
+    weight = None if weight is None else check_array(weight, "weight", like=output)
+    for name, a in (("target", target), ("weight", weight)):
+        if a is not None and a.shape != output.shape:
+            raise ValueError(f"{name}: got shape {a.shape}, expected {output.shape}, the output's")
+    if weight is not None and weight.min() < 0:
+        raise ValueError(f"weight: got {weight.min()}, expected no negative weight")
+    return output, target, weight
+
+
+def check_probabilities(p, name):
+    """All of an array within [0, 1]."""
+    if p.min() < 0 or p.max() > 1:
+        raise ValueError(f"{name}: got values from {p.min()} to {p.max()}, expected within [0, 1]")
+
+
+def check_classes(target, name, output):
+    """One class, 0 … n−1, for each row of the output (N, n); on the output's device."""
+    target = check_integers(target, name, low=0, high=output.shape[1])
+    if target.shape != output.shape[:1]:
+        raise ValueError(f"{name}: got shape {target.shape}, expected ({len(output)},)")
+    return target if type(target) is type(output) else np.asarray(target, like=output)

@@ -1,197 +1,106 @@
 """Losses: how far the network's output is from the target that the pretext task invented.
 
-    symbol     meaning                                              shape
-    Y          output of the network, one row per sample            (N, n)
-    T          target of the same shape                             (N, n)
-    c          target as a class, 0 .. n-1                          (N,)
-    w          weight of each component (default 1)                 (N, n)
-    delta      dJ/dY, what the network's backward pass starts from  (N, n)
+    symbol      in code        meaning                                             shape
+    Y           output         output of the network, one row per sample           (N, n)
+    T           target         target of the same shape                            (N, n)
+    c           target         target as a class, 0 … n−1                          (N,)
+    w           weight         weight of each component, 1 if not given            (N, n)
+    P           probability    what the network predicts, σ(Y) or softmax(Y)       (N, n)
+    ∂J/∂Y       delta          where the network's backward pass starts            (N, n)
+    [c = j]                    1 where c equals j, else 0
 
-Every loss is a **mean over samples of sums over components**, and returns (J, delta).
+Every loss is a **mean over samples of sums over components**, and returns (J, ∂J/∂Y).
 
-Squared error (regression: autoencoders, prediction of the future):
+**Squared error**, for regression: autoencoders, prediction of the future. Since ∂(Y − T)²/∂Y = 2 (Y − T),
 
-    [losses.1]   J = (1/N) sum_ij w_ij (Y_ij - T_ij)^2           delta_ij = (2/N) w_ij (Y_ij - T_ij)
+    [losses.1]   J = (1/N) Σᵢⱼ wᵢⱼ (Yᵢⱼ − Tᵢⱼ)²,      ∂J/∂Yᵢⱼ = (2/N) wᵢⱼ (Yᵢⱼ − Tᵢⱼ)
 
-Logistic loss (real against not real). With P(T = 1) = sigma(Y), sigma(y) = 1 / (1 + exp(-y)),
+**Cross-entropy of a sigmoid**, for "real or not". The network says P(T = 1) = σ(Y), with σ(y) = 1/(1 + e⁻ʸ). Then
+1 − σ(y) = 1/(1 + eʸ) and σ(y) = eʸ/(1 + eʸ), so that ln σ(y) = y − ln(1 + eʸ) and ln(1 − σ(y)) = −ln(1 + eʸ). The
+negative log-likelihood of a target is therefore
 
-    -ln P(T) = -T ln sigma(Y) - (1 - T) ln(1 - sigma(Y)) = ln(1 + exp(Y)) - T Y,
+    −ln P(T) = −T ln σ(Y) − (1 − T) ln(1 − σ(Y)) = ln(1 + eʸ) − T Y      with y = Y
 
-since ln sigma(y) = y - ln(1 + e^y) and ln(1 - sigma(y)) = -ln(1 + e^y). The derivative of ln(1 + e^y) is sigma(y), so
+The derivative of ln(1 + eʸ) is eʸ/(1 + eʸ) = σ(y), and T enters linearly:
 
-    [losses.2]   J = (1/N) sum_ij w_ij [ln(1 + e^Y_ij) - T_ij Y_ij]   delta_ij = (1/N) w_ij (sigma(Y_ij) - T_ij)
+    [losses.2]   J = (1/N) Σᵢⱼ wᵢⱼ [ln(1 + exp Yᵢⱼ) − Tᵢⱼ Yᵢⱼ],      ∂J/∂Yᵢⱼ = (1/N) wᵢⱼ (σ(Yᵢⱼ) − Tᵢⱼ)
 
-Softmax loss (which of n classes). With P(c) = exp(Y_c) / sum_j exp(Y_j) and [c = j] = 1 where the class is j, else 0,
+**Cross-entropy of a softmax**, for "which of n classes". The network says P(c = j) = exp(Yⱼ)/Σₖ exp(Yₖ), hence
+−ln P(c) = ln Σₖ exp(Yₖ) − Y_c. By the chain rule ∂/∂Yⱼ ln Σₖ exp(Yₖ) = exp(Yⱼ)/Σₖ exp(Yₖ), the softmax itself, and
+∂Y_c/∂Yⱼ = [c = j]:
 
-    [losses.3]   J = (1/N) sum_i [ln sum_j exp(Y_ij) - Y_ic_i]
-                 delta_ij = (1/N) (exp(Y_ij)/sum_k exp(Y_ik) - [c_i = j])
+    [losses.3]   J = (1/N) Σᵢ [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ],      ∂J/∂Yᵢⱼ = (1/N) (exp(Yᵢⱼ)/Σₖ exp(Yᵢₖ) − [cᵢ = j])
 
-In [losses.2] and [losses.3] delta is "prediction minus target" because each loss is the negative log-likelihood of the
-model whose logits Y are. All three work from logits, never from probabilities, so that no exponential overflows and no
-logarithm meets a zero.
+**Why "prediction minus target".** In all three J is a convex function of Y minus a term that is linear in T and Y, and
+the prediction is that function's gradient: Y is the gradient of ½‖Y‖² (twice the half, hence the 2 in [losses.1]),
+σ(y) of ln(1 + eʸ), the softmax of ln Σₖ exp(Yₖ). Statistics calls such a pair of output function and loss a *canonical
+link*. That a loss is a negative log-likelihood does not suffice: with P(T = 1) = Φ(Y), the normal distribution
+function, the likelihood is as good and the gradient is something else.
 
-Sources: Bishop, Pattern Recognition and Machine Learning (2006), sections 4.3.2, 4.3.4 and 5.2.
+All three take logits, never probabilities, so that no exponential overflows and no logarithm meets a zero: ln(1 + eʸ)
+is computed as max(y, 0) + ln(1 + e^(−|y|)), and Σₖ exp(Yₖ) after the largest Yₖ is subtracted, which changes no ratio.
+
+>>> import numpy as np
+>>> output = np.array([[0.0, np.log(3)]])
+>>> J, delta = sigmoid_cross_entropy(output, target=np.array([[1.0, 0.0]]))
+>>> print(J.round(4), "=", (np.log(2) + np.log(4)).round(4))  # −ln σ(0) − ln(1 − σ(ln 3)) = −ln ½ − ln ¼
+2.0794 = 2.0794
+>>> print(delta)  # σ(Y) − T
+[[-0.5   0.75]]
+
+Sources: Bishop, Pattern Recognition and Machine Learning (2006), sections 4.3.2, 4.3.4, 4.3.6 (canonical link) and 5.2.
 """
 
-from minissl.backend import array, integers, namespace
+import numpy as np
+
+from minissl._arrays import Array
+from minissl._checks import check_array, check_classes, check_components, check_probabilities
 
 
-def sigmoid(z, out=None):
-    """The logistic function sigma(z) = 1 / (1 + exp(-z)), as (1 + tanh(z / 2)) / 2, which cannot overflow.
+def sigmoid(y: Array) -> Array:
+    """σ(y) = 1/(1 + e⁻ʸ), elementwise, as ½(1 + tanh(y/2)), which cannot overflow."""
+    y = check_array(y, "y", finite=False)
+    return 0.5 * (1 + np.tanh(0.5 * y))
 
-    Parameters
-    ----------
-    z : array_like
-        Of any shape. NaN stays NaN where it stands.
-    out : ndarray, optional
-        Array to fill; may be `z` itself. Who hands one in has checked `z` already.
 
-    Returns
-    -------
-    ndarray
+def squared_error(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
+    """Mean over samples of the (weighted) sum of squares over components [losses.1]; its gradient in the output."""
+    output, target, weight = check_components(output, target, weight)
+    N = len(output)
+    error = output - target
+    weighted = error if weight is None else weight * error
+    return np.vdot(weighted, error) / N, 2 / N * weighted  # [losses.1] (1/N) Σ w (Y − T)²,  (2/N) w (Y − T)
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `z` is not a floating array.
+
+def sigmoid_cross_entropy(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
+    """Mean over samples of the (weighted) sum of −ln P(T) over components [losses.2]; its gradient in the output.
+
+    The output is a logit: P(T = 1) = σ(output). Targets may be probabilities between 0 and 1. The value is in nats.
     """
-    if out is None:
-        z = array(z, "z", finite=False)
-        out = namespace(z).empty_like(z)
-    xp = namespace(z)
-    xp.multiply(z, 0.5, out=out)
-    xp.tanh(out, out=out)
-    out += 1
-    out *= 0.5
-    return out
-
-
-def squared_error(output, target, weight=None, out=None):
-    """Squared error [losses.1]: mean over samples of the (weighted) sum of squares over components.
-
-    Parameters
-    ----------
-    output, target : array_like, shape (N, n)
-    weight : array_like, shape (N, n), optional
-        Weight w >= 0 of each component; zero where nothing is to be predicted.
-    out : ndarray, shape (N, n), optional
-        Buffer for `delta`. Who hands one in has checked the values already: only shapes are checked then.
-
-    Returns
-    -------
-    value : scalar
-    delta : ndarray, shape (N, n)
-        Gradient with respect to `output`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not a finite floating array of the same shape and dtype as `output`.
-    """
-    output, target, weight = _checked(output, target, weight, out)
-    xp = namespace(output)
-    delta = xp.subtract(output, target, out=out)
-    if weight is None:
-        value = xp.vdot(delta, delta) / len(delta)  # [losses.1]
-    else:
-        value = xp.vdot(weight * delta, delta) / len(delta)
-        delta *= weight
-    delta *= 2 / len(delta)
-    return value, delta
-
-
-def logistic(output, target, weight=None, out=None):
-    """Logistic loss [losses.2]: mean over samples of the (weighted) sum of negative log-likelihoods over components.
-
-    Parameters
-    ----------
-    output : array_like, shape (N, n)
-        Logits.
-    target : array_like, shape (N, n)
-        1 for real, 0 for not real; probabilities between them are allowed.
-    weight : array_like, shape (N, n), optional
-        Weight w >= 0 of each component.
-    out : ndarray, shape (N, n), optional
-        Buffer for `delta`; see `squared_error`.
-
-    Returns
-    -------
-    value : scalar
-        In nats.
-    delta : ndarray, shape (N, n)
-        Gradient with respect to `output`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `squared_error`, and if a target lies outside [0, 1].
-    """
-    output, target, weight = _checked(output, target, weight, out)
-    xp = namespace(output)
-    if out is None and not ((target >= 0) & (target <= 1)).all():
-        raise ValueError(f"target: got values from {target.min()} to {target.max()}, expected within [0, 1]")
-    surprise = xp.logaddexp(0, output) - target * output
-    delta = sigmoid(output, out=out)
-    delta -= target
+    output, target, weight = check_components(output, target, weight)
+    check_probabilities(target, "target")
+    N = len(output)
+    surprise = np.logaddexp(0, output) - target * output  # [losses.2] ln(1 + exp Y) − T Y
+    delta = sigmoid(output) - target  # [losses.2] σ(Y) − T
     if weight is not None:
-        surprise *= weight
-        delta *= weight
-    delta /= len(delta)
-    return surprise.sum() / len(delta), delta  # [losses.2]
+        surprise = weight * surprise
+        delta = weight * delta
+    return surprise.sum() / N, delta / N
 
 
-def softmax(output, target, out=None):
-    """Softmax loss [losses.3]: mean over samples of the negative log-likelihood of the right class.
+def softmax_cross_entropy(output: Array, target: Array) -> tuple[float, Array]:
+    """Mean over samples of −ln P(c) [losses.3]; its gradient in the output.
 
-    Parameters
-    ----------
-    output : array_like, shape (N, n)
-        Logits.
-    target : array_like of int, shape (N,)
-        Class of each sample, 0 .. n-1.
-    out : ndarray, shape (N, n), optional
-        Buffer for `delta`; see `squared_error`.
-
-    Returns
-    -------
-    value : scalar
-        In nats.
-    delta : ndarray, shape (N, n)
-        Gradient with respect to `output`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `output` is not a finite floating matrix, or `target` not one integer in 0 .. n-1 per sample.
+    The output holds one logit for each class, (N, n); the target one class for each sample, integers (N,). In nats.
     """
-    if out is None:
-        output = array(output, "output", ndim=2)
-    xp = namespace(output, target)
-    N, n = output.shape
-    target = xp.asarray(integers(target, "target", low=0, high=n))
-    if target.shape != (N,):
-        raise ValueError(f"target: got shape {target.shape}, expected ({N},)")
-    rows = xp.arange(N)
-    delta = xp.subtract(output, output.max(axis=1, keepdims=True), out=out)
-    chosen = delta[rows, target]
-    xp.exp(delta, out=delta)
-    total = delta.sum(axis=1, keepdims=True)
-    value = (xp.log(total[:, 0]) - chosen).sum() / N  # [losses.3]
-    delta /= total
+    output = check_array(output, "output", ndim=2)
+    target = check_classes(target, "target", output)
+    N = len(output)
+    rows = np.arange(N, like=output)
+    Y = output - output.max(axis=1, keepdims=True)
+    exp_Y = np.exp(Y)
+    total = exp_Y.sum(axis=1, keepdims=True)
+    value = (np.log(total[:, 0]) - Y[rows, target]).sum() / N  # [losses.3] ln Σₖ exp(Yₖ) − Y_c
+    delta = exp_Y / total  # [losses.3] exp(Yⱼ)/Σₖ exp(Yₖ) − [c = j]
     delta[rows, target] -= 1
-    delta /= N
-    return value, delta
-
-
-def _checked(output, target, weight, out):
-    if out is None:
-        output = array(output, "output", ndim=2)
-        target = array(target, "target", like=output)
-        if weight is not None:
-            weight = array(weight, "weight", like=output)
-            if (weight < 0).any():
-                raise ValueError(f"weight: got {weight.min()}, expected no negative weight")
-    for name, a in (("target", target), ("weight", weight)):
-        if a is not None and a.shape != output.shape:
-            raise ValueError(f"{name}: got shape {a.shape}, expected {output.shape}, the output's")
-    return output, target, weight
+    return value, delta / N
