@@ -1,55 +1,57 @@
 """Checkpoints: a network, its optimizer and the random state in one file that is either whole or refused.
 
-A file is written beside the old one, flushed to the disk and renamed over it: whatever moment the process dies at, the
-name holds the old checkpoint or the new one, never half of one. It is a plain `.npz` without pickled objects, so that
-nothing in it is ever executed, and carries a SHA-256 digest of its contents, so that a changed byte is noticed. A
-digest is not a signature: who edits a file can renew it. So every part is looked at before any is used.
+Training that takes hours must survive a power cut, and what it resumes from must be what it left. Three properties:
+
+* **Atomic.** A file is written beside the old one, under a name of its own, flushed to the disk and renamed over it.
+  Renaming is one operation of the file system: at whatever moment the process dies, and however many processes write or
+  read the same checkpoint, its name holds one whole checkpoint. (A process that is killed in the middle may leave its
+  unfinished `.part` file behind, which can be deleted.)
+* **Plain.** It is an `.npz` archive without pickled objects, so that nothing in it is ever executed. * **Verified.**
+It carries a SHA-256 digest of its contents, so that a changed byte is noticed. A digest is no signature:
+  whoever edits the file can renew it. So every part is checked before any is used, and a file that does not fit the
+  network, the optimizer, the generator or the data is refused whole.
+
+>>> import tempfile, os
+>>> from minissl.nn.mlp import MLP
+>>> net, other = MLP((3, 4, 2), rng=0), MLP((3, 4, 2), rng=1)
+>>> with tempfile.TemporaryDirectory() as folder:
+...     save(os.path.join(folder, "net.npz"), net)
+...     epochs = load(os.path.join(folder, "net.npz"), other)
+>>> print(epochs, (net.theta == other.theta).all())
+0 True
 """
 
 import hashlib
 import json
 import os
 import pathlib
+import uuid
 
 import numpy as np
 
-from minissl.backend import count, namespace
+from minissl._arrays import on_host
+from minissl._checks import check_count, check_saved_parts
 
 FORMAT = "minissl checkpoint 1"
 
 
-def save(path, net, optimizer=None, rng=None, epoch=0, x=None):
-    """Write a checkpoint, atomically.
+def save(path, net, optimizer=None, rng=None, epoch: int = 0, x=None) -> None:
+    """Write a checkpoint, atomically; `epoch` is the number of epochs done.
 
-    Parameters
-    ----------
-    path : path
-    net : MLP
-    optimizer : Adam or SGD, optional
-    rng : numpy.random.Generator, optional
-    epoch : int
-        Epochs done.
-    x : ndarray, optional
-        The data, of which a fingerprint is kept: shape, dtype and the digest of a hundred rows.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit.
-    OSError
-        If it cannot be written, for example for want of space; the file that was there before stays.
+    Of the data x a fingerprint is kept: shape, dtype and the digest of a hundred rows. OSError if the file cannot be
+    written, for example for want of space; the one that was there before stays. FileNotFoundError without a directory.
     """
     path = located(path)
-    beside = path.with_name(path.name + ".part")
-    header = _kinds(net, optimizer, rng) | {"epoch": count(epoch, "epoch", low=0), "data": _fingerprint(x)}
-    contents = {"theta": _host(net.theta)}
+    header = _kinds(net, optimizer, rng) | {"epoch": check_count(epoch, "epoch", low=0), "data": _fingerprint(x)}
+    contents = {"theta": on_host(net.theta)}
     if optimizer is not None:
         header["steps"] = optimizer.t
-        contents |= {f"state{i}": _host(a) for i, a in enumerate(optimizer.state)}
+        contents |= {f"state{i}": on_host(a) for i, a in enumerate(optimizer.state)}
     if rng is not None:
         header["random state"] = rng.bit_generator.state
     contents["header"] = np.array(json.dumps(header, default=lambda a: a.tolist()))
     contents["digest"] = np.array(_digest(contents))
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         with open(beside, "wb") as file:
             np.savez(file, **contents)
@@ -61,40 +63,16 @@ def save(path, net, optimizer=None, rng=None, epoch=0, x=None):
         raise
 
 
-def load(path, net, optimizer=None, rng=None):
-    """Read a checkpoint into a network (and optimizer and generator) of the same kind, in place.
+def load(path, net, optimizer=None, rng=None) -> int:
+    """Read a checkpoint into a network (and optimizer and generator) of the same kind, in place; the epochs done.
 
-    Nothing is changed unless all of the file is in order.
-
-    Returns
-    -------
-    int
-        Epochs done.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    TypeError, ValueError
-        If an argument is unfit, or the file is truncated, altered, no checkpoint, or of another architecture, dtype,
-        optimizer or generator.
+    Nothing is changed unless all of the file is in order. FileNotFoundError if there is no such file.
     """
     return _restore(_fit(located(path), net, optimizer, rng), net, optimizer, rng)
 
 
-def resume(path, net, optimizer, rng, x, epochs):
-    """What `train` does before its first epoch: load the file if there is one, else write it.
-
-    Returns
-    -------
-    int
-        Epochs done.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `load`, and if the file is of training on other data than `x`, or of more epochs.
-    """
+def resume(path, net, optimizer, rng, x, epochs: int) -> int:
+    """What training does before its first epoch: load the file if there is one, else write it; the epochs done."""
     if not path.exists():
         save(path, net, optimizer, rng, 0, x)  # so that a path that cannot be written is known before the first epoch
         return 0
@@ -109,16 +87,8 @@ def resume(path, net, optimizer, rng, x, epochs):
     return _restore(contents, net, optimizer, rng)
 
 
-def located(path):
-    """The path from the root of the file system, so that a change of directory does not matter.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no path, or that of a directory.
-    FileNotFoundError
-        If its directory is not there.
-    """
+def located(path) -> pathlib.Path:
+    """The path from the root of the file system, so that a change of directory does not matter."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"checkpoint: got {path!r}, expected a path")
     path = pathlib.Path(path).resolve()
@@ -131,12 +101,7 @@ def located(path):
 
 def _kinds(net, optimizer, rng):
     """What must be the same in a file and at hand."""
-    if not hasattr(net, "architecture"):
-        raise TypeError(f"net: got {net!r}, expected an MLP")
-    if optimizer is not None and not hasattr(optimizer, "state"):
-        raise TypeError(f"optimizer: got {optimizer!r}, expected an optimizer, such as Adam()")
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng: got {rng!r}, expected a numpy.random.Generator")
+    check_saved_parts(net, optimizer, rng)
     return {
         "format": FORMAT,
         "architecture": net.architecture,
@@ -179,11 +144,10 @@ def _states(contents, optimizer):
 
 
 def _restore(contents, net, optimizer, rng):
-    xp = namespace(net.theta)
-    net.theta[:] = xp.asarray(contents["theta"])
+    net.theta[:] = np.asarray(contents["theta"], like=net.theta)
     if optimizer is not None:
         optimizer.t = contents["steps"]
-        optimizer.state = tuple(xp.asarray(contents[name]) for name in _states(contents, optimizer))
+        optimizer.state = tuple(np.asarray(contents[name], like=net.theta) for name in _states(contents, optimizer))
     if rng is not None:
         rng.bit_generator.state = contents["random state"]
     return contents["epoch"]
@@ -192,8 +156,8 @@ def _restore(contents, net, optimizer, rng):
 def _read(path):
     """Header and arrays in one dictionary, whatever they hold."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
         digest = str(arrays.pop("digest"))
         header = dict(json.loads(str(arrays["header"])))
     except FileNotFoundError:
@@ -218,9 +182,5 @@ def _fingerprint(x):
     """What tells data apart: shape, dtype, and the digest of a hundred rows, evenly spaced. None without data."""
     if x is None:
         return None
-    rows = _host(x[:: max(1, len(x) // 100)][:100])
+    rows = on_host(x[:: max(1, len(x) // 100)][:100])
     return f"{x.shape} {x.dtype} {_digest({'x': rows})}"
-
-
-def _host(a):
-    return a if isinstance(a, np.ndarray) else namespace(a).asnumpy(a)

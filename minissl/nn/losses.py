@@ -19,7 +19,9 @@ Every loss is a **mean over samples of sums over components**, and returns (J, �
 1 − σ(y) = 1/(1 + eʸ) and σ(y) = eʸ/(1 + eʸ), so that ln σ(y) = y − ln(1 + eʸ) and ln(1 − σ(y)) = −ln(1 + eʸ). The
 negative log-likelihood of a target is therefore
 
-    −ln P(T) = −T ln σ(Y) − (1 − T) ln(1 − σ(Y)) = ln(1 + eʸ) − T Y      with y = Y
+    −ln P(T) = −T ln σ(Y) − (1 − T) ln(1 − σ(Y))
+             = −T [Y − ln(1 + exp Y)] + (1 − T) ln(1 + exp Y)
+             = ln(1 + exp Y) − T Y
 
 The derivative of ln(1 + eʸ) is eʸ/(1 + eʸ) = σ(y), and T enters linearly:
 
@@ -31,11 +33,11 @@ The derivative of ln(1 + eʸ) is eʸ/(1 + eʸ) = σ(y), and T enters linearly:
 
     [losses.3]   J = (1/N) Σᵢ [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ],      ∂J/∂Yᵢⱼ = (1/N) (exp(Yᵢⱼ)/Σₖ exp(Yᵢₖ) − [cᵢ = j])
 
-**Why "prediction minus target".** In all three J is a convex function of Y minus a term that is linear in T and Y, and
-the prediction is that function's gradient: Y is the gradient of ½‖Y‖² (twice the half, hence the 2 in [losses.1]),
-σ(y) of ln(1 + eʸ), the softmax of ln Σₖ exp(Yₖ). Statistics calls such a pair of output function and loss a *canonical
-link*. That a loss is a negative log-likelihood does not suffice: with P(T = 1) = Φ(Y), the normal distribution
-function, the likelihood is as good and the gradient is something else.
+**Why "prediction minus target".** In all three, the loss of a sample is A(Y) − T·Y for some function A, up to terms
+without Y, and the prediction is the gradient of A: the softmax that of ln Σₖ exp(Yₖ), σ(y) that of ln(1 + eʸ), and Y
+that of ½‖Y‖² (the squared error is twice this loss, hence its factor 2). Such a pair of output function and loss is
+called a *canonical link*. That a loss is a negative log-likelihood does not suffice: with P(T = 1) = Φ(Y), the normal
+distribution function, in place of σ(Y), it still is one, but its gradient is not Φ(Y) − T.
 
 All three take logits, never probabilities, so that no exponential overflows and no logarithm meets a zero: ln(1 + eʸ)
 is computed as max(y, 0) + ln(1 + e^(−|y|)), and Σₖ exp(Yₖ) after the largest Yₖ is subtracted, which changes no ratio.

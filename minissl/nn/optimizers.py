@@ -1,185 +1,178 @@
 """Optimizers on one flat vector of parameters.
 
-    symbol   meaning                                   shape
-    theta    parameters                                (P,)
-    g        gradient dJ/dtheta of the batch           (P,)
-    alpha    step size                                 number
-    mu, v    of momentum: decay rate, velocity         number, (P,)
-    m, v     of Adam: running means of g and of g^2    (P,)
-    beta1,2  of Adam: decay rates of m and of v        numbers
+    symbol     in code          meaning                                              shape
+    θ          theta            parameters                                           (size,)
+    g          g                gradient ∂J/∂θ of the batch                          (size,)
+    α          learning_rate    times the factor of a schedule                       number > 0
+    μ, v       momentum, v      of momentum: decay rate, velocity                    number, (size,)
+    m, v       m, v             of Adam: running means of g and of g²                (size,)
+    β₁, β₂     beta1, beta2     of Adam: decay rates of m and v                      numbers in [0, 1)
+    ε          epsilon          of Adam: keeps the division from zero                number > 0
+    t          t                steps taken, this one included                       1, 2, …
 
-Stochastic gradient descent with momentum (Polyak 1964; Sutskever et al. 2013, equations 1-2):
+All operations on vectors, g² among them, are meant entry by entry.
 
-    [optimizers.1]   v <- mu v - alpha g,    theta <- theta + v
+**Stochastic gradient descent with momentum** (Polyak 1964; Sutskever et al. 2013, equations 1 and 2): the velocity is a
+decaying sum of gradients, so that directions in which they agree gain speed and those in which they alternate lose it.
 
-Adam (Kingma & Ba 2015, algorithm 1): running means, corrected for having started at zero,
+    [optimizers.1]   v ← μ v − α g,    θ ← θ + v
 
-    m <- beta1 m + (1 - beta1) g,    v <- beta2 v + (1 - beta2) g^2        (after t steps)
-    [optimizers.2]   theta <- theta - alpha  m/(1 - beta1^t) / (sqrt(v/(1 - beta2^t)) + epsilon)
+**Adam** (Kingma & Ba 2015, algorithm 1) divides each component by its own size, as measured by a running mean of
+squares:
 
-The code keeps M = m/(1 - beta1) and V = v/(1 - beta2), which spares two passes over the parameters: with
-c = sqrt((1 - beta2)/(1 - beta2^t)) the corrected sqrt(v/(1 - beta2^t)) is c sqrt(V), and dividing through by c,
+    [optimizers.2]   m ← β₁ m + (1 − β₁) g,    v ← β₂ v + (1 − β₂) g²
+                     θ ← θ − α m̂/(√v̂ + ε),    m̂ = m/(1 − β₁ᵗ),    v̂ = v/(1 − β₂ᵗ)
 
-    M <- beta1 M + g,    V <- beta2 V + g^2
-    [optimizers.3]   theta <- theta - [alpha (1 - beta1)/((1 - beta1^t) c)]  M / (sqrt(V) + epsilon/c)
+Why the division by 1 − βᵗ: m and v start at zero and remember it. Written out, after t steps
 
-L-BFGS, for full batches, is SciPy's (Byrd, Lu, Nocedal & Zhu 1995), on the same flat vector.
+    m = (1 − β₁) Σₛ₌₁ᵗ β₁ᵗ⁻ˢ gₛ,    and the weights add up to  (1 − β₁) Σₛ₌₁ᵗ β₁ᵗ⁻ˢ = 1 − β₁ᵗ
 
-An optimizer turns a gradient into a *step*, in a buffer of its own; the caller adds it to the parameters. So the caller
-can look at the step before it is taken.
+by the sum of a geometric series; not to 1. So if all gₛ have the same mean, E(g), then
+
+    [optimizers.3]   E(m) = (1 − β₁ᵗ) E(g),    E(v) = (1 − β₂ᵗ) E(g²)
+
+and m̂ and v̂ are means in truth. At t = 1, m̂ = g and v̂ = g²: the first step is α in every component, whatever its
+scale.
+
+An optimizer turns a gradient into a *step* and the caller adds it to the parameters. So the caller can look at the step
+before it is taken. It remembers the gradients of one network's parameters and serves that network alone.
+
+**L-BFGS**, for full batches, is SciPy's (Byrd, Lu, Nocedal & Zhu 1995), on the same flat vector.
+
+>>> import numpy as np
+>>> adam, theta = Adam(learning_rate=0.1), np.array([5.0, -3.0])
+>>> theta += adam.step(g=np.array([1e3, -1e-3]))  # gradients of very different size
+>>> print(theta.round(3))
+[ 4.9 -2.9]
+
+Sources: Polyak, USSR Computational Mathematics 4 (1964); Sutskever, Martens, Dahl & Hinton, ICML (2013); Kingma & Ba,
+ICLR (2015); Byrd, Lu, Nocedal & Zhu, SIAM Journal on Scientific Computing 16 (1995).
 """
 
+import math
+import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 
-from minissl.backend import array, count, namespace, number
+from minissl._arrays import Array, on_host
+from minissl._checks import check_array, check_count, check_gradient, check_number, check_objective
 
 
 class SGD:
-    """Stochastic gradient descent with momentum [optimizers.1]; the step is the velocity itself, not to be changed.
-
-    Parameters
-    ----------
-    step_size : float
-        alpha > 0.
-    momentum : float
-        mu in [0, 1).
-    """
+    """Stochastic gradient descent with momentum [optimizers.1]: `learning_rate` α > 0, `momentum` μ in [0, 1)."""
 
     arrays = 2  # in `state`, each shaped as the parameters
 
-    def __init__(self, step_size=0.01, momentum=0.9):
-        self.step_size = number(step_size, "step_size", low=0, open_low=True)
-        self.momentum = number(momentum, "momentum", low=0, high=1, open_high=True)
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9):
+        self.learning_rate = check_number(learning_rate, "learning_rate", low=0, open_low=True)
+        self.momentum = check_number(momentum, "momentum", low=0, high=1, open_high=True)
         self.t = 0
         self.state = ()
 
-    def step(self, g):
-        """The step that the gradient `g` (shape (P,)) leads to, in a buffer that the next call reuses."""
-        g, self.state = _same(g, self.state, self.arrays)
-        xp, (v, scratch) = namespace(g), self.state
+    def step(self, g: Array, factor: float = 1.0) -> Array:
+        """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses."""
+        g, self.state = check_gradient(g, self.state, self.arrays)
+        v, scratch = self.state
         self.t += 1
         v *= self.momentum
-        xp.multiply(g, self.step_size, out=scratch)
-        v -= scratch
-        return v  # [optimizers.1]
+        v -= np.multiply(g, self.learning_rate * factor, out=scratch)  # [optimizers.1] v ← μ v − α g
+        return v
+
+    def __repr__(self):
+        return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum})"
 
 
 class Adam:
-    """Adam [optimizers.2], computed as [optimizers.3].
-
-    Parameters
-    ----------
-    step_size : float
-        alpha > 0.
-    beta1, beta2 : float
-        Decay rates of the running means, in [0, 1).
-    epsilon : float
-        Added to the root of the second moment, > 0.
-    """
+    """Adam [optimizers.2]: `learning_rate` α > 0, decay rates `beta1`, `beta2` in [0, 1), `epsilon` ε > 0."""
 
     arrays = 3  # in `state`, each shaped as the parameters
 
-    def __init__(self, step_size=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
-        self.step_size = number(step_size, "step_size", low=0, open_low=True)
-        self.beta1 = number(beta1, "beta1", low=0, high=1, open_high=True)
-        self.beta2 = number(beta2, "beta2", low=0, high=1, open_high=True)
-        self.epsilon = number(epsilon, "epsilon", low=0, open_low=True)
+    def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+        self.learning_rate = check_number(learning_rate, "learning_rate", low=0, open_low=True)
+        self.beta1 = check_number(beta1, "beta1", low=0, high=1, open_high=True)
+        self.beta2 = check_number(beta2, "beta2", low=0, high=1, open_high=True)
+        self.epsilon = check_number(epsilon, "epsilon", low=0, open_low=True)
         self.t = 0
         self.state = ()
 
-    def step(self, g):
-        """The step that the gradient `g` (shape (P,)) leads to, in a buffer that the next call reuses."""
-        g, self.state = _same(g, self.state, self.arrays)
-        xp, (M, V, step) = namespace(g), self.state
+    def step(self, g: Array, factor: float = 1.0) -> Array:
+        """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses.
+
+        FloatingPointError if the squares of g overflow: v would be infinite and the step zero for ever.
+        """
+        g, self.state = check_gradient(g, self.state, self.arrays)
+        if not math.isfinite(g @ g):
+            raise FloatingPointError(f"g: the squares overflow {g.dtype}; scale the data or the loss down")
+        m, v, step = self.state
         self.t += 1
-        c = ((1 - self.beta2) / (1 - self.beta2**self.t)) ** 0.5
-        M *= self.beta1
-        M += g
-        V *= self.beta2
-        xp.multiply(g, g, out=step)
-        V += step
-        xp.sqrt(V, out=step)
-        step += self.epsilon / c
-        xp.divide(M, step, out=step)
-        step *= -self.step_size * (1 - self.beta1) / ((1 - self.beta1**self.t) * c)
-        return step  # [optimizers.3]
+        m *= self.beta1
+        m += np.multiply(g, 1 - self.beta1, out=step)  # [optimizers.2] m ← β₁ m + (1 − β₁) g
+        v *= self.beta2
+        v += np.multiply(np.multiply(g, g, out=step), 1 - self.beta2, out=step)  # v ← β₂ v + (1 − β₂) g²
+        np.divide(v, 1 - self.beta2**self.t, out=step)  # v̂ = v/(1 − β₂ᵗ)
+        np.sqrt(step, out=step)
+        step += self.epsilon
+        np.divide(m, step, out=step)
+        step *= -self.learning_rate * factor / (1 - self.beta1**self.t)  # −α m̂/(√v̂ + ε),  m̂ = m/(1 − β₁ᵗ)
+        return step
 
-
-def _same(g, state, arrays):
-    """The gradient at the door, which must be of the kind of the first one, and the optimizer's arrays, first zeros.
-
-    Whether it is finite the training loop sees from the step.
-    """
-    if state and type(g) is type(state[0]) and g.shape == state[0].shape and g.dtype == state[0].dtype:
-        return g, state
-    shape, like = (state[0].shape, state[0]) if state else ((None,), None)
-    g = array(g, "g", shape=shape, like=like, finite=False)
-    return g, state or tuple(namespace(g).zeros_like(g) for _ in range(arrays))
+    def __repr__(self):
+        return (
+            f"Adam(learning_rate={self.learning_rate}, beta1={self.beta1}, beta2={self.beta2}, epsilon={self.epsilon})"
+        )
 
 
 class Minimum(NamedTuple):
     """What `lbfgs` found."""
 
-    theta: np.ndarray  # where, of the dtype and library of the starting point
+    theta: Array  # where, of the dtype and library of the starting point
     value: float
-    gradient_norm: float  # largest |dJ/dtheta_k|
+    gradient_norm: float  # largest |∂J/∂θₖ|
     iterations: int
     converged: bool
 
 
-def lbfgs(objective, theta, *, iterations=1000, tolerance=1e-8):
+def lbfgs(
+    objective: Callable, theta: Array, *, iterations: int = 1000, tolerance: float = 1e-8, warn: bool = True
+) -> Minimum:
     """Minimise a smooth function of all samples at once, through `scipy.optimize`.
 
-    Parameters
-    ----------
-    objective : callable
-        theta -> (value, gradient). The vector that it is given is its own to keep.
-    theta : array_like, shape (P,)
-        Where to start. SciPy works in float64 on the host; `objective` is called with the dtype and library of `theta`.
-    iterations : int
-        How many at most.
-    tolerance : float
-        Stop when no component of the gradient is larger.
-
-    Returns
-    -------
-    Minimum
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit, or `objective` does not return a number and a gradient of the shape of theta.
-    FloatingPointError
-        If the value or the gradient is not finite, at the start or on the way down.
+    `objective`: theta -> (value, gradient); it may keep the vector that it is given. SciPy works in float64 on the
+    host; `objective` is called with the dtype and library of `theta`, (size,), where the search starts. It stops when
+    no component of the gradient is larger than `tolerance`; where it stops before, a RuntimeWarning says so if `warn`.
+    FloatingPointError if value or gradient stop being finite.
     """
-    theta = array(theta, "theta", ndim=1)
-    xp = namespace(theta)
-    count(iterations, "iterations")
-    tolerance = number(tolerance, "tolerance", low=0)
+    theta = check_array(theta, "theta", ndim=1)
+    iterations = check_count(iterations, "iterations")
+    tolerance = check_number(tolerance, "tolerance", low=0)
 
-    def on_host(vector):
-        value, gradient = objective(xp.asarray(vector, dtype=theta.dtype))
-        gradient = gradient if xp is np else xp.asnumpy(gradient)
-        return float(value), np.array(gradient, dtype=np.float64)
+    def on_the_host(t):
+        value, gradient = objective(np.asarray(t, dtype=theta.dtype, like=theta).copy())
+        return check_objective(value, gradient, theta)
 
-    start = np.array(theta if xp is np else xp.asnumpy(theta), dtype=np.float64)
-    value, gradient = on_host(start)
-    if gradient.shape != start.shape:
-        raise ValueError(f"objective: returned a gradient of shape {gradient.shape}, expected {start.shape} as theta")
+    start = on_host(theta).astype(np.float64)
+    value, gradient = on_the_host(start)
     if not np.isfinite(value) or not np.isfinite(gradient).all():
         raise FloatingPointError("the objective is not finite at the starting point; scale the data or the start down")
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "gtol": tolerance, "ftol": 0, "maxcor": 20}
-    found = minimize(on_host, start, jac=True, method="L-BFGS-B", options=options)
+    found = minimize(on_the_host, start, jac=True, method="L-BFGS-B", options=options)
     slope = float(np.abs(found.jac).max())
     if not np.isfinite(found.fun + slope):
         raise FloatingPointError(
             f"the objective became {found.fun}, its gradient {slope}, on the way down; expected one that has a minimum"
         )
+    if warn and slope > tolerance:
+        warnings.warn(
+            f"lbfgs: after {found.nit} iterations a component of the gradient is still {slope:.1e}, more than the "
+            f"tolerance of {tolerance:.1e}; allow more iterations, scale the variables alike, or use float64",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return Minimum(
-        theta=xp.asarray(found.x, dtype=theta.dtype),
+        theta=np.asarray(found.x, dtype=theta.dtype, like=theta),
         value=float(found.fun),
         gradient_norm=slope,
         iterations=int(found.nit),

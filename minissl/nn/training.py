@@ -1,220 +1,178 @@
-"""The one training loop.
+"""The one training loop: supervised learning of pairs that a pretext task invents.
+
+    symbol          in code         meaning
+    x               x               data, one sample per row; the only thing that is given
+    task            task            (batch of x, rng) → (input, target) or (input, target, weight)
+    f(· ; θ)        net             the network with its parameters θ
+    loss            loss            (output, target[, weight]) → (value, gradient in the output)
+    Pₗ              penalties[l]    penalty of hidden layer l: Hₗ → (value, gradient in Hₗ)
+    α, f(u)         optimizer, schedule   learning rate; its factor at share u of the training
 
 Self-supervised learning has only x. A *pretext task* invents an (input, target) pair from it, and the rest is
-supervised learning: minimise over the parameters theta of the network f
+supervised learning: minimise over the parameters
 
-    [training.1]   J(theta) = E loss(f(input; theta), target) + sum_l E P_l(H_l),      (input, target) = task(x)
+    [training.1]   J(θ) = E loss(f(input; θ), target) + Σₗ E Pₗ(Hₗ),      (input, target) = task(x)
 
-by stochastic gradient descent: in every epoch the N samples are put in a new random order and cut into batches; for
-each batch a new pair is drawn, so that corruption and noise are never the same twice, and theta takes a step along the
-gradient of the batch's mean.
+E is the mean over the data *and* over everything random in the task. Neither can be computed, but one batch of samples,
+each with its own pair, has a mean loss whose mean is J and whose gradient has the mean ∂J/∂θ (differentiation and mean
+may be exchanged). A step against that gradient is right on average, and costs one batch: stochastic gradient descent.
 
-A task is any function (x, rng) -> (input, target), or (input, target, weight) where the loss takes weights. A loss is
-any function (output, target, out=None) -> (value, gradient), where `out` is a buffer that it may fill with the gradient
-or ignore; a penalty is any function (H_l) -> (value, gradient).
+    [training.2]   in every epoch: put the N samples in a new random order, cut it into batches; for each batch
+                   draw a new pair, then θ ← θ + step(gradient of the batch's mean)
+
+So corruption and noise are never the same twice. A task, a loss or a penalty is any function of the form above; yours
+are as good as those given.
+
+>>> import numpy as np
+>>> from minissl.nn.mlp import MLP
+>>> from minissl.nn.losses import squared_error
+>>> x = np.random.default_rng(0).standard_normal((200, 1)) * [1.0, 2.0, 3.0]  # three numbers, all multiples of one
+>>> net = MLP((3, 1, 3), activation="identity", rng=0, dtype="float64")
+>>> losses = train(net, x, lambda x, rng: (x, x), squared_error, epochs=100, optimizer=Adam(0.01), rng=0)
+>>> print(f"{losses[0]:.0f} → {losses[-1]:.2f}")
+14 → 0.00
+
+Source: Bottou, Curtis & Nocedal, SIAM Review 60 (2018), sections 1 to 4.
 """
 
 import math
+from collections.abc import Callable, Iterator
 
-from minissl import checkpoint as checkpoints
-from minissl.backend import array, count, generator, namespace, plain
-from minissl.optimizers import Adam
+import numpy as np
+
+from minissl._arrays import Array, Loss, Penalty, Task
+from minissl._checks import (
+    check_batch,
+    check_count,
+    check_data,
+    check_hidden_layer,
+    check_number,
+    check_pair_of_arrays,
+    check_parts,
+    check_rng,
+    check_scalar,
+    check_vector,
+)
+from minissl.nn import checkpoint as checkpoints
+from minissl.nn.mlp import MLP
+from minissl.nn.optimizers import SGD, Adam
+from minissl.nn.schedules import constant
 
 
-def loss_and_gradient(net, input, target, loss, penalties=None, out=None):
-    """J [training.1] on one batch, and its gradient.
+def loss_and_gradient(net: MLP, input: Array, target: tuple, loss: Loss, penalties: dict | None = None):
+    """J [training.1] on one batch and its gradient in θ. `target` is what the task returned after the input.
 
-    Parameters
-    ----------
-    net : MLP
-    input : array_like, shape (N, n_0)
-    target : tuple
-        What the task returned after the input: (target,) or (target, weight).
-    loss : callable
-    penalties : dict of int to callable, optional
-        Penalty P_l of hidden layer l.
-    out : Workspace, optional
-        Buffers of `net`.
-
-    Returns
-    -------
-    value : scalar
-    grad : ndarray, shape (P,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit.
+    FloatingPointError if output, loss or gradient is not finite.
     """
-    H = net.forward(input, out=out)
-    value, delta = loss(H[-1], *target, out=None if out is None else out.D[-1])
+    H = net.forward(input)
+    _finite(H[-1], "output")
+    value, delta = loss(H[-1], *target)
+    check_scalar(value, "loss")
     slopes = {}
     for l, penalty in (penalties or {}).items():
-        if l not in range(1, len(H) - 1):
-            raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
+        check_hidden_layer(l, H)
         cost, slopes[l] = penalty(H[l])
-        value = value + cost  # [training.1]
-    return value, net.backward(H, delta, slopes, out=out)
+        value = value + check_scalar(cost, "penalties")  # [training.1] loss + Σₗ Pₗ(Hₗ)
+    _finite(value, "loss")
+    _finite(delta, "gradient")
+    return value, net.backward(H, delta, slopes)
 
 
-def objective(net, pair, loss, penalties=None):
-    """J [training.1] on fixed data as a function of theta, for `lbfgs` and for gradient checks.
+def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] | None = None) -> Callable:
+    """J [training.1] on fixed data as a function of θ: theta -> (value, gradient), for `lbfgs` and gradient checks.
 
-    Parameters
-    ----------
-    net : MLP
-        Keeps its own parameters whatever theta is tried.
-    pair : tuple
-        (input, target) or (input, target, weight), as a task returns it.
-    loss : callable
-    penalties : dict of int to callable, optional
-
-    Returns
-    -------
-    callable
-        theta -> (value, gradient).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument or a theta that is tried is unfit.
+    `pair` is (input, target) or (input, target, weight), as a task returns it. The network itself stays as it is.
     """
-    if not isinstance(pair, (tuple, list)) or len(pair) < 2:
-        raise TypeError(f"pair: got {type(pair).__name__}, expected (input, target) or (input, target, weight)")
-    input, *target = pair
+    input, *target = check_pair_of_arrays(pair)
 
     def J(theta):
-        own = net.theta.copy()
-        net.theta[:] = array(theta, "theta", shape=own.shape, like=own)
-        try:
-            return loss_and_gradient(net, input, target, loss, penalties)
-        finally:
-            net.theta[:] = own
+        check_vector(theta, "theta", net.theta)
+        return loss_and_gradient(net.at(theta), input, target, loss, penalties)
 
     return J
 
 
-def train(net, x, task, loss, *, epochs, batch_size=128, optimizer=None, penalties=None, rng=None, checkpoint=None):
-    """Train a network on a pretext task [training.1].
+def train(net: MLP, x: Array, task: Task, loss: Loss, *, epochs: int, **options) -> list[float]:
+    """Train a network on a pretext task [training.2]; the mean loss of each epoch. Options as in `train_epochs`."""
+    return list(train_epochs(net, x, task, loss, epochs=epochs, **options))
 
-    Parameters
-    ----------
-    net : MLP
-        Trained in place. Whenever the loop stops (end, `break`, Ctrl-C, error), `net.theta` is that of the last step.
-    x : array_like, shape (N, ...)
-        Data, one sample per row: the only thing that is given.
-    task : callable
-        (batch of x, rng) -> (input, target) or (input, target, weight).
-    loss : callable
-        `squared_error`, `logistic`, `softmax`.
-    epochs : int
-        Each uses every sample once, the last short batch included.
-    batch_size : int
-    optimizer : Adam or SGD, optional
-        Default: `Adam()`.
-    penalties : dict of int to callable, optional
-        {l: penalty of hidden layer l}.
-    rng : int, numpy.random.Generator or None
-        Order of the samples and everything random in the task.
-    checkpoint : path, optional
-        File to save to before the first epoch and after every one. If it exists, training resumes after the last epoch
-        saved there, and with the same arguments ends with the same parameters, to the bit, as training that was never
-        interrupted (on a GPU to rounding, for a `WordMLP`: it adds in any order). A file of other data or of more
-        epochs is refused; `load` takes its parameters all the same.
 
-    Yields
-    ------
-    float
-        Mean loss of each epoch, penalties included, measured while the parameters moved.
+def train_epochs(
+    net: MLP,
+    x: Array,
+    task: Task,
+    loss: Loss,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    optimizer: Adam | SGD | None = None,
+    schedule: Callable[[float], float] = constant,
+    penalties: dict[int, Penalty] | None = None,
+    rng=None,
+    checkpoint=None,
+) -> Iterator[float]:
+    """Train; yield the mean loss of each epoch, penalties included, measured while the parameters moved, as it ends.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit; before the first epoch, where it can be known then.
-    FileNotFoundError
-        If the directory of `checkpoint` does not exist.
-    FloatingPointError
-        If the loss or the step stops being finite. `net.theta` keeps its last finite value.
+    Nothing happens until it is iterated over; `train` does that. The network is trained in place: whenever the loop
+    stops (at the end, by `break`, Ctrl-C or an error), `net.theta` is that of the last step. x has one sample per row,
+    (N, …).
+
+    optimizer   default Adam(); it remembers this network's gradients, so it must not have served another network
+    schedule    share of the training done, in [0, 1) -> factor of the learning rate: see `schedules`
+    penalties   {l: penalty of hidden layer l}
+    rng         seed or Generator, for the order of the samples and everything random in the task
+    checkpoint  a file to save to before the first epoch and after each. If it exists, training resumes after the last
+                epoch saved there, and ends with the same parameters, to the bit, as if it had never been interrupted
+                (on a GPU to rounding for an `EmbeddingMLP`, which adds in any order there).
+
+    FloatingPointError if output, loss, gradient or step stops being finite; `net.theta` keeps its last finite value.
+    FileNotFoundError if the directory of `checkpoint` does not exist.
     """
-    epochs, batch_size = count(epochs, "epochs"), count(batch_size, "batch_size")
-    rng = generator(rng)
+    epochs, batch_size, rng = check_count(epochs, "epochs"), check_count(batch_size, "batch_size"), check_rng(rng)
     optimizer = Adam() if optimizer is None else optimizer
-    _check_parts(net, task, loss, optimizer, penalties)
-    x = _data(x, net.theta)
+    check_parts(net, task, loss, optimizer, schedule, penalties)
+    x = check_data(x, net.theta)
     checkpoint = None if checkpoint is None else checkpoints.located(checkpoint)
-    return _epochs(net, x, task, loss, epochs, batch_size, optimizer, penalties, rng, checkpoint)
+    return _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalties, rng, checkpoint)
 
 
-def _epochs(net, x, task, loss, epochs, batch_size, optimizer, penalties, rng, checkpoint):
+def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalties, rng, checkpoint):
     done = 0 if checkpoint is None else checkpoints.resume(checkpoint, net, optimizer, rng, x, epochs)
-    xp, workspaces = namespace(net.theta), {}
-    numeric = x.dtype.kind in "biu" and not hasattr(net, "embedding")  # integers, which are no words
-    for epoch in range(done + 1, epochs + 1):
-        order = xp.asarray(rng.permutation(len(x)))
+    batches = math.ceil(len(x) / batch_size)
+    for epoch in range(done, epochs):
+        order = np.asarray(rng.permutation(len(x)), like=x)
         total = 0.0
-        for start in range(0, len(x), batch_size):
-            batch = x[order[start : start + batch_size]]
-            pair = task(batch.astype(net.theta.dtype) if numeric else batch, rng)
-            where = f"in epoch {epoch}, batch {start // batch_size + 1}"
-            if not workspaces or len(pair[0]) not in workspaces:
-                _check_pair(net, pair, loss, penalties, where)
-                workspaces[len(pair[0])] = net.workspace(len(pair[0]))
-            input, *target = pair
-            value, grad = loss_and_gradient(net, input, target, loss, penalties, workspaces[len(input)])
-            _finite(value, "loss", where)
-            step = optimizer.step(grad)
-            _finite(xp.dot(step, step), "step", where)
-            xp.add(net.theta, step, out=net.theta)
-            total += float(value) * len(batch)
+        for k in range(batches):
+            batch = _numbers(x[order[k * batch_size : (k + 1) * batch_size]], net)
+            share = (epoch + k / batches) / epochs
+            try:
+                total += len(batch) * _step(net, batch, task, loss, optimizer, schedule(share), penalties, rng)
+            except FloatingPointError as error:
+                raise FloatingPointError(
+                    f"{error} in epoch {epoch + 1}, batch {k + 1}; the network keeps its last finite parameters. "
+                    "Try a smaller learning_rate, or scale the data to unit variance"
+                ) from None
         if checkpoint is not None:
-            checkpoints.save(checkpoint, net, optimizer, rng, epoch, x)
+            checkpoints.save(checkpoint, net, optimizer, rng, epoch + 1, x)
         yield total / len(x)
 
 
-def _check_parts(net, task, loss, optimizer, penalties):
-    """What can be known of them before the first batch."""
-    if not hasattr(net, "theta"):
-        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
-    for name, function in (("task", task), ("loss", loss)):
-        if not callable(function):
-            raise TypeError(f"{name}: got {type(function).__name__}, expected a function")
-    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
-        raise TypeError(f"optimizer: got {optimizer!r}, expected an optimizer, such as Adam()")
-    if penalties is not None and not (isinstance(penalties, dict) and all(map(callable, penalties.values()))):
-        raise TypeError(f"penalties: got {penalties!r}, expected a dict of hidden layers to functions")
+def _step(net, batch, task, loss, optimizer, factor, penalties, rng) -> float:
+    """One step of [training.2]; the loss of the batch before it."""
+    input, *target = check_batch(task(batch, rng), net)
+    value, gradient = loss_and_gradient(net, input, target, loss, penalties)
+    step = optimizer.step(gradient, check_number(factor, "schedule", low=0))
+    _finite(step, "step")
+    net.theta += step
+    return float(value)
 
 
-def _data(x, theta):
-    """`x` fit for training: of the library of theta, finite, and of its dtype unless it holds integers."""
-    kept, xp = plain(x, "x", theta), namespace(theta)
-    if kept.ndim == 0 or kept.size == 0:
-        raise ValueError(f"x: got shape {kept.shape}, expected at least one sample")
-    if kept.dtype.kind in "biu":
-        return xp.asarray(kept)
-    x = array(x, "x", like=theta, finite=False)
-    for start in range(0, len(x), 2**14):  # in blocks: x may be a view of windows, far larger than its memory
-        if not xp.isfinite(x[start : start + 2**14]).all():
-            raise ValueError(f"x: contains NaN or infinity after row {start}, expected finite numbers")
-    return x
+def _numbers(batch, net):
+    """Integers in the data as the network takes them: floats for an MLP, but words stay words."""
+    return batch.astype(net.input_dtype) if batch.dtype.kind in "biu" else batch
 
 
-def _check_pair(net, pair, loss, penalties, where):
-    """The first batch of each size goes through the doors of network, loss and penalties, which name what is wrong."""
-    xp = namespace(net.theta)
-    if not isinstance(pair, (tuple, list)) or len(pair) < 2 or not all(isinstance(a, xp.ndarray) for a in pair):
-        got = [type(a).__name__ for a in pair] if isinstance(pair, (tuple, list)) else type(pair).__name__
-        raise TypeError(f"task: returned {got}, expected (input, target) or (input, target, weight), all arrays")
-    input, *target = pair
-    x, *_, output = net.forward(input)
-    if x is not input:
-        raise TypeError(f"task: returned an input of dtype {input.dtype}, expected {x.dtype} as the network has")
-    _finite(abs(output).max(), "output", where)
-    loss_and_gradient(net, input, target, loss, penalties)
-
-
-def _finite(value, name, where):
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"{name}: became {float(value)} {where}; the network keeps its last finite parameters. "
-            "Try a smaller step_size, or scale the data to unit variance"
-        )
+def _finite(a, name):
+    total = float(np.vdot(a, a))  # one pass; infinite or NaN where an element is
+    if not math.isfinite(total) and not np.isfinite(a).all():
+        raise FloatingPointError(f"{name}: became {float(np.abs(a).max())}")
