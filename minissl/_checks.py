@@ -126,18 +126,21 @@ def check_count(value, name, *, low=1, high=None):
     return int(value)
 
 
-def check_counts(values, name, *, low=1, length=None):
-    """A tuple of ints of at least `low`, from a tuple, a list or a one-dimensional array."""
+def check_counts(values, name, *, at_least=0):
+    """A tuple of positive ints, `at_least` so many, from a tuple, a list or a one-dimensional array."""
     values = values.tolist() if isinstance(values, np.ndarray) else values
-    if not isinstance(values, (tuple, list)) or (length is not None and len(values) != length):
-        wanted = "integers" if length is None else "a pair of integers" if length == 2 else f"{length} integers"
+    if not isinstance(values, (tuple, list)) or len(values) < at_least:
+        wanted = f"at least {at_least} positive integers" if at_least else "a tuple of positive integers"
         raise ValueError(f"{name}: got {values!r}, expected {wanted}")
-    return tuple(check_count(value, name, low=low) for value in values)
+    return tuple(check_count(value, name) for value in values)
 
 
 def check_pair(value, name):
     """Two positive ints, such as the height and width of an image."""
-    return check_counts(value, name, length=2)
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"{name}: got {value!r}, expected a pair of integers")
+    return check_count(value[0], name), check_count(value[1], name)
 
 
 def check_rng(rng):
@@ -181,3 +184,244 @@ def check_classes(target, name, output):
     if target.shape != output.shape[:1]:
         raise ValueError(f"{name}: got shape {target.shape}, expected ({len(output)},)")
     return target if type(target) is type(output) else np.asarray(target, like=output)
+
+
+def check_activations(activation, known, hidden):
+    """One name of an activation for each of the hidden layers, from one name for all or a sequence."""
+    names = (activation,) * max(hidden, 1) if isinstance(activation, str) else activation
+    if not isinstance(names, (tuple, list)) or any(name not in known for name in names):
+        raise ValueError(f"activation: got {activation!r}, expected names among {tuple(known)}")
+    if not isinstance(activation, str) and len(names) != hidden:
+        raise ValueError(f"activation: got {len(names)} names, expected {hidden}, one per hidden layer")
+    return tuple(names[:hidden])
+
+
+def check_float_dtype(dtype):
+    """float32 or float64, by name, type or dtype."""
+    if getattr(dtype, "__name__", str(dtype)) not in ("float32", "float64"):
+        raise TypeError(f"dtype: got {dtype}, expected float32 or float64")
+    return np.dtype(dtype)
+
+
+def check_vector(vector, name, like):
+    """A flat array of the shape of `like`."""
+    if getattr(vector, "shape", None) != like.shape:
+        got = getattr(vector, "shape", type(vector).__name__)
+        raise ValueError(f"{name}: got {got}, expected an array of shape {like.shape}")
+
+
+def check_parameters(theta, like):
+    """Parameters in place of `like`: the caller's own array, or a copy of one that cannot be written or viewed."""
+    theta = check_array(theta, "theta", shape=like.shape, like=like)
+    viewable = theta.flags.c_contiguous and getattr(theta.flags, "writeable", True)
+    return theta if viewable else theta.copy()
+
+
+def check_layers(H, delta, penalties, sizes, like):
+    """What a backward pass starts from: ∂J/∂H_L and {l: ∂P/∂Hₗ} for layers H of these sizes."""
+    shapes = [getattr(h, "shape", ()) for h in H] if isinstance(H, (list, tuple)) else []
+    if [shape[1:] for shape in shapes] != [(n,) for n in sizes] or len({shape[0] for shape in shapes}) != 1:
+        raise ValueError(f"H: got layers of shapes {shapes}, expected (N, n) with n = {sizes}")
+    penalties = {} if penalties is None else penalties
+    if not isinstance(penalties, dict):
+        raise TypeError(f"penalties: got {type(penalties).__name__}, expected a dict of hidden layers")
+    for l in penalties:
+        check_hidden_layer(l, H)
+    dP = {l: check_array(slope, "penalties", shape=H[l].shape, like=like) for l, slope in penalties.items()}
+    return check_array(delta, "delta", shape=H[-1].shape, like=like), dP
+
+
+def check_hidden_layer(l, H):
+    """The number of a hidden layer among H₀ … H_L."""
+    if l not in range(1, len(H) - 1):
+        raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
+
+
+def check_levels(sigmas, name):
+    """Positive, strictly falling noise levels, as a list of floats."""
+    sigmas = check_array(sigmas, name, ndim=1)
+    if not (sigmas > 0).all() or not (sigmas[1:] < sigmas[:-1]).all():
+        raise ValueError(f"{name}: got {sigmas}, expected positive and falling noise levels")
+    return [float(sigma) for sigma in sigmas]
+
+
+def check_pair_of_arrays(pair):
+    """(input, target) or (input, target, weight)."""
+    if not isinstance(pair, (tuple, list)) or len(pair) < 2:
+        raise TypeError(f"pair: got {type(pair).__name__}, expected (input, target) or (input, target, weight)")
+    return pair
+
+
+def check_gradient(g, state, arrays):
+    """A gradient like the optimizer's first one, and the optimizer's arrays, zeros at first."""
+    if state and type(g) is type(state[0]) and g.shape == state[0].shape and g.dtype == state[0].dtype:
+        return g, state
+    shape, like = (state[0].shape, state[0]) if state else ((None,), None)
+    g = check_array(g, "g", shape=shape, like=like, finite=False)
+    return g, state or tuple(np.zeros_like(g) for _ in range(arrays))
+
+
+def check_objective(value, gradient, theta):
+    """What an objective returned, as SciPy needs it: a float and a float64 vector of the shape of theta on the host."""
+    check_scalar(value, "objective")
+    gradient = gradient.get() if hasattr(gradient, "get") else gradient
+    gradient = np.array(gradient, dtype=np.float64)
+    if gradient.shape != theta.shape:
+        raise ValueError(f"objective: returned a gradient of shape {gradient.shape}, expected {theta.shape} as theta")
+    return float(value), gradient
+
+
+def check_scalar(value, name):
+    """One number, as a loss or an objective returns it."""
+    if getattr(value, "ndim", 0):
+        raise ValueError(f"{name}: returned a value of shape {value.shape}, expected one number; call value.sum()")
+    return value
+
+
+def check_parts(net, task, loss, optimizer, schedule, penalties):
+    """The parts of a training, as far as they can be known before the first batch."""
+    if not hasattr(net, "theta"):
+        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
+    for name, function in (("task", task), ("loss", loss), ("schedule", schedule)):
+        check_callable(function, name)
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer: got {optimizer!r}, expected an optimizer, such as Adam()")
+    for a in getattr(optimizer, "state", ()):
+        if a.shape != net.theta.shape or a.dtype != net.theta.dtype or type(a) is not type(net.theta):
+            raise ValueError(
+                f"optimizer: has served another network, of {a.size} parameters of {a.dtype}, expected a new one for "
+                f"this one's {net.theta.size} of {net.theta.dtype}"
+            )
+    if penalties is not None and not (isinstance(penalties, dict) and all(map(callable, penalties.values()))):
+        raise TypeError(f"penalties: got {penalties!r}, expected a dict of hidden layers to functions")
+
+
+def check_data(x, theta):
+    """Data to train on: of the library of theta, finite, and of its dtype unless they are integers."""
+    kept = check_plain(x, "x", theta)
+    if kept.ndim == 0 or kept.size == 0:
+        raise ValueError(f"x: got shape {kept.shape}, expected at least one sample")
+    if kept.dtype.kind in "biu":
+        return np.asarray(kept, like=theta)
+    x = check_array(x, "x", like=theta, finite=False)
+    for start in range(0, len(x), 2**14):  # in blocks: x may be a view of windows, far larger than its memory
+        if not np.isfinite(x[start : start + 2**14]).all():
+            raise ValueError(f"x: contains NaN or infinity after row {start}, expected finite numbers")
+    return x
+
+
+def check_batch(pair, net):
+    """What a task returned for a batch: arrays of the network's library, the input of its dtype."""
+    arrays = isinstance(pair, (tuple, list)) and all(isinstance(a, type(net.theta)) for a in pair)
+    if not arrays or len(pair) < 2:
+        got = [type(a).__name__ for a in pair] if isinstance(pair, (tuple, list)) else type(pair).__name__
+        raise TypeError(f"task: returned {got}, expected (input, target) or (input, target, weight), all arrays")
+    if net.input_dtype.kind == "f" and pair[0].dtype != net.input_dtype:
+        raise TypeError(f"task: returned an input of dtype {pair[0].dtype}, expected {net.input_dtype} as the network")
+    return pair
+
+
+def check_varied(x, name):
+    """A matrix whose rows are not all the same."""
+    if not (x != x[:1]).any():
+        raise ValueError(f"{name}: all {len(x)} samples are the same, expected data that vary")
+    return x
+
+
+def check_gaussian(mean, axes, deviations):
+    """The parts of a Gaussian: mean (n,), orthonormal columns (n, r), positive standard deviations (r,)."""
+    mean = check_array(mean, "mean", ndim=1)
+    axes = check_array(axes, "axes", shape=(len(mean), None), like=mean)
+    deviations = check_array(deviations, "deviations", shape=(axes.shape[1],), like=mean)
+    skew = abs(axes.T @ axes - np.eye(len(deviations), dtype=axes.dtype, like=axes)).max()
+    if not skew <= 1e-3:
+        raise ValueError(f"axes: got columns whose products differ from 0 and 1 by {skew:.2g}, expected orthonormal ones")
+    if not (deviations > 0).all():
+        raise ValueError(f"deviations: got {deviations}, expected positive numbers")
+    return mean, axes, deviations
+
+
+def check_sampler(noise, name):
+    """Something with a method `sample`."""
+    if isinstance(noise, type) or not callable(getattr(noise, "sample", None)):
+        raise TypeError(f"{name}: got {type(noise).__name__}, expected an object with a method sample(N, rng)")
+    return noise
+
+
+def check_grid(shape, grid, gap):
+    """Height and width of an image, patches down and across, and the gap between them, where they fill the image."""
+    shape, grid, gap = check_pair(shape, "shape"), check_pair(grid, "grid"), check_count(gap, "gap", low=0)
+    for pixels, patches in zip(shape, grid, strict=True):
+        if (pixels + gap) % patches or (pixels + gap) // patches <= gap:
+            words = f"{grid[0]} x {grid[1]} patches with gaps of {gap}"
+            raise ValueError(f"grid: got {words}, expected to fill {shape[0]} x {shape[1]} pixels equally")
+    return shape, grid, gap
+
+
+def check_permutations(a, name, length):
+    """A matrix of integers on the host, each row a permutation of 0 .. length - 1."""
+    a = check_integers(a, name, low=0, high=length, ndim=2)
+    a = a.get() if hasattr(a, "get") else a
+    if a.shape[1] != length or (np.sort(a) != np.arange(length)).any():
+        raise ValueError(f"{name}: expected in each row the numbers 0 to {length - 1}, one for each patch")
+    return a
+
+
+def check_covariance(C, name):
+    """A covariance matrix: symmetric, without negative eigenvalues but for rounding, and not zero."""
+    C = check_array(C, name, ndim=2)
+    if C.shape[0] != C.shape[1] or not np.allclose(C, C.T, atol=1e-6 * float(abs(C).max())):
+        raise ValueError(f"{name}: got shape {C.shape}, expected a symmetric matrix")
+    eigenvalues = np.linalg.eigvalsh(C)
+    least, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    if not least > -1e-6 * largest:
+        raise ValueError(f"{name}: got eigenvalues from {least} to {largest}, expected none below zero, and one above")
+    return C
+
+
+def check_deviation(sigma, name, like):
+    """A standard deviation whose square is neither zero nor infinite in the dtype of `like`."""
+    limits = np.finfo(like.dtype)
+    return check_number(sigma, name, low=float(limits.tiny) ** 0.5, high=float(limits.max) ** 0.5)
+
+
+def check_blocks(blocks, name, n=None):
+    """Which block each component belongs to: n integers from 0 to at most n − 1."""
+    blocks = check_plain(blocks, name)
+    return check_integers(blocks, name, low=0, high=blocks.size if n is None else n, shape=(n,))
+
+
+def check_divisors(block, name, shape):
+    """Height and width of the blocks into which an image of this shape can be cut."""
+    block = check_pair(block, name)
+    if shape[0] % block[0] or shape[1] % block[1]:
+        raise ValueError(f"{name}: got {block}, expected divisors of the image's {shape}")
+    return block
+
+
+def check_channels(x, name, channels):
+    """Rows that hold pixel after pixel, `channels` numbers each."""
+    x = check_array(x, name, ndim=2)
+    if x.shape[1] % channels:
+        raise ValueError(f"{name}: got {x.shape[1]} columns, expected a multiple of {channels}, one for each channel")
+    return x
+
+
+def check_mean_activations(mean, name):
+    """Mean activations inside (0, 1), those of sigmoid units. NaN passes: it is for the training loop to report."""
+    if ((mean <= 0) | (mean >= 1)).any():
+        raise ValueError(
+            f"{name}: got mean activations from {float(mean.min())} to {float(mean.max())}, expected within (0, 1): "
+            "use sigmoid units, and a smaller weight or learning_rate where they saturate"
+        )
+    return mean
+
+
+def check_saved_parts(net, optimizer, rng):
+    """What a checkpoint can hold."""
+    if not hasattr(net, "architecture"):
+        raise TypeError(f"net: got {net!r}, expected an MLP")
+    if optimizer is not None and not hasattr(optimizer, "state"):
+        raise TypeError(f"optimizer: got {optimizer!r}, expected an optimizer, such as Adam()")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng: got {rng!r}, expected a numpy.random.Generator")
