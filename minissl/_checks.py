@@ -16,6 +16,8 @@ import math
 
 import numpy as np
 
+FLOATS = (np.dtype("float32"), np.dtype("float64"))
+
 
 def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True, squares=False):
     """`a` as a float32 or float64 array, copied only where it must be converted.
@@ -24,20 +26,18 @@ def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite
     the dtype. `finite=False`: NaN and infinity pass. `squares=True`: variances of the matrix will be computed, so its
     sum of squares must be far from overflow and from underflow.
     """
-    a, listed = check_plain(a, name, like), not hasattr(a, "reshape")
+    listed = not hasattr(a, "reshape")
+    a = check_plain(a, name, like)
     dtype = dtype if like is None else like.dtype
-    if a.dtype.kind in "biu" or listed and a.dtype in (np.float32, np.float64):
+    if a.dtype.kind in "biu" or listed and a.dtype in FLOATS:
         a = a.astype(dtype or np.float64)
-    if a.dtype not in (np.float32, np.float64):
+    if a.dtype not in FLOATS:
         raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
     if dtype is not None and a.dtype != dtype:
         raise TypeError(f"{name}: got dtype {a.dtype}, expected {np.dtype(dtype)}; call {name}.astype('{dtype}')")
     if like is not None and type(a) is not type(like):
         a = np.asarray(a, like=like)
-    wanted = shape if shape is not None else (None,) * a.ndim if ndim is None else (None,) * ndim
-    if len(wanted) != a.ndim or any(w not in (None, s) for w, s in zip(wanted, a.shape, strict=False)):
-        words = ", ".join("any" if w is None else str(w) for w in wanted)
-        raise ValueError(f"{name}: got shape {a.shape}, expected ({words})")
+    check_shape(a, name, shape if shape is not None or ndim is None else (None,) * ndim)
     if a.size == 0:
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
     if squares:
@@ -47,8 +47,19 @@ def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite
     return a
 
 
+def check_shape(a, name, shape):
+    """An array of this shape, in which None stands for any size; or of any shape for None."""
+    if shape is None or a.shape == shape:
+        return
+    if len(shape) != a.ndim or any(w is not None and w != s for w, s in zip(shape, a.shape, strict=True)):
+        words = ", ".join("any" if w is None else str(w) for w in shape)
+        raise ValueError(f"{name}: got shape {a.shape}, expected ({words})")
+
+
 def check_plain(a, name, like=None):
     """`a` as an array of NumPy's or CuPy's own class, whatever it holds."""
+    if type(a) is np.ndarray and (like is None or type(like) is np.ndarray):
+        return a
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, expected a plain one; call {name}.filled(value)")
     if hasattr(a, "toarray"):
@@ -89,9 +100,7 @@ def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None):
     a = check_plain(a, name)
     if a.dtype.kind not in "iu":
         raise TypeError(f"{name}: got dtype {a.dtype}, expected integers")
-    if shape is not None and (len(shape) != a.ndim or any(w not in (None, s) for w, s in zip(shape, a.shape))):  # noqa: B905
-        words = ", ".join("any" if w is None else str(w) for w in shape)
-        raise ValueError(f"{name}: got shape {a.shape}, expected ({words})")
+    check_shape(a, name, shape)
     if (shape is None and a.ndim != ndim) or a.size == 0:
         raise ValueError(f"{name}: got shape {a.shape}, expected {ndim} non-empty dimension(s)")
     smallest, largest = int(a.min()), int(a.max())
@@ -425,3 +434,88 @@ def check_saved_parts(net, optimizer, rng):
         raise TypeError(f"optimizer: got {optimizer!r}, expected an optimizer, such as Adam()")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng: got {rng!r}, expected a numpy.random.Generator")
+
+
+def check_positive_definite(C, name, expected="a positive definite matrix"):
+    """`C`, symmetric, whose eigenvalues are positive, beyond rounding, when its diagonal is scaled to one."""
+    C = check_covariance(C, name)
+    d = np.sqrt(np.where(C.diagonal() > 0, C.diagonal(), np.inf))
+    least = float(np.linalg.eigvalsh(C / d / d[:, None])[0])
+    if not least > len(C) * float(np.finfo(C.dtype).eps):
+        raise ValueError(f"{name}: got {least:.1e} as least eigenvalue (diagonal scaled to 1), expected {expected}")
+    return C
+
+
+def check_full_rank(x, name):
+    """`x` (N, n) whose covariance has full rank: no column is constant or a linear function of the others, N > n."""
+    centred = x - x.mean(axis=0, dtype=np.float64)
+    varies = x.max(axis=0) > x.min(axis=0)
+    d = np.where(varies, np.sqrt((centred * centred).mean(axis=0)), np.inf)
+    least = float(np.linalg.eigvalsh((centred / d).T @ (centred / d) / len(x))[0])
+    if not least > x.shape[1] * max(float(np.finfo(x.dtype).eps) ** 2, float(np.finfo(np.float64).eps)):
+        raise ValueError(
+            f"{name}: the least eigenvalue of its correlation matrix is {least:.1e}, expected full rank: N > n, and no "
+            "column constant or a linear function of the others; project on fewer principal components"
+        )
+    return x
+
+
+def check_log_det(B, name):
+    """ln |det B|, which must be finite."""
+    log_det = np.linalg.slogdet(B)[1]
+    if not np.isfinite(log_det):
+        raise ValueError(f"{name}: got a singular matrix, expected one that can be inverted")
+    return log_det
+
+
+def check_one_output(net, name):
+    """A network whose output is one number for each sample."""
+    if not hasattr(net, "sizes") or not hasattr(net, "at"):
+        raise TypeError(f"{name}: got {type(net).__name__}, expected an MLP")
+    if net.sizes[-1] != 1:
+        raise ValueError(f"{name}: got {net.sizes[-1]} outputs, expected one, ln p")
+    return net
+
+
+def check_series(x, name, *, scalar=False):
+    """A series (T,) or (T, n) without gaps, integers left as they are; or a scalar one for a linear model."""
+    x = check_plain(x, name)
+    x = x.astype(np.float64) if x.dtype.kind == "b" else x
+    if x.ndim not in (1, 2) or x.size == 0 or (scalar and x.ndim == 2):
+        wanted = "a scalar series of shape (T,)" if scalar else "a series of shape (T,) or (T, n)"
+        raise ValueError(f"{name}: got shape {x.shape}, expected {wanted}")
+    if scalar and len(x) < 4:
+        raise ValueError(f"{name}: got {len(x)} values, expected at least 4")
+    if x.dtype.kind in "iu":
+        return x
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name}: got dtype {x.dtype}, expected float32, float64, integers or booleans")
+    if not all_finite(x):
+        gap = int(np.isfinite(x).reshape(len(x), -1).all(axis=1).argmin())
+        raise ValueError(f"{name}: gap (NaN or infinity) at index {gap}, the first; cut the series there or fill it")
+    return x
+
+
+def check_windows(x, name, length=None):
+    """Windows of a series, (N, length) or (N, length, n), floating."""
+    x = check_array(x, name)
+    if x.ndim not in (2, 3) or length not in (None, x.shape[1]):
+        p = "p" if length is None else length
+        raise ValueError(f"{name}: got shape {x.shape}, expected (N, {p}) or (N, {p}, n), as from windows(x, {p})")
+    return x
+
+
+def check_logits(Y, name, N):
+    """What a model returned for N contexts: logits (N, any) in float64, -inf allowed, each row with a finite largest."""
+    Y = check_array(Y, name, shape=(N, None), finite=False)
+    if not np.isfinite(Y.max(axis=1)).all():
+        raise ValueError(f"{name}: got a row whose largest logit is not finite, expected a word that may follow")
+    return Y.astype(np.float64)
+
+
+def check_tokens(tokens, name):
+    """The words of a text, as a list of str."""
+    words = None if isinstance(tokens, str) or not np.iterable(tokens) else list(tokens)
+    if words is None or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"{name}: got {type(tokens).__name__}, expected a sequence of words, such as text.split()")
+    return words

@@ -1,256 +1,241 @@
-"""Models of the data's density, up to a constant factor: what noise-contrastive estimation estimates.
+"""Models of the data's density, known up to a constant factor: what noise-contrastive estimation estimates.
 
-    symbol      meaning                                                         shape
-    x           data, one sample per row                                        (N, n)
-    phi         the model of the density, up to a constant factor
-    theta       parameters (alpha, c): those of phi, then ln of the factor      (size,)
-    g(x)        d ln p_m(x; theta)/dtheta, where ln p_m = ln phi + c            (size,)
-    c*          the c with which p_m integrates to one
-    Lambda, b   precision matrix of a Gaussian, and Lambda times its mean       (n, n), (n,)
-    B, s        unmixing matrix, and the components s = B x                     (n, n), (N, n)
-    f           density of one component
+The lecture's third goal is probabilistic modelling: learn p(x). Three models stand here, a Gaussian, independent
+components, and a network. Their constant factor is one more parameter, so that none of them needs to integrate to one.
 
-A model is a function (theta, x) -> (ln p_m at each row of x, shape (N,); product), where product(w) = sum_i w_i g(x_i),
-shape (size,), is its backward pass: g itself, N x size numbers, is never stored.
+    symbol      in code        meaning                                                        shape
+    x           x              data, one sample per row                                       (N, n)
+    φ                          the model, up to a constant factor                             function of x
+    c           c              logarithm of that factor: ln p_m = ln φ + c                    number
+    θ           theta          all parameters: those of φ, and c as the last one              (size,)
+    g(x)        scores         ∂ ln p_m(x; θ)/∂θ                                              (size,)
+    w           w              weight of each sample in a sum                                 (N,)
+    c*                         the c with which p_m integrates to one                         number
+    Λ, b        Lambda, b      precision (inverse covariance); Λ times the mean               (n, n), (n,)
+    B, s        B, s           unmixing matrix, independent components s = Bx                 (n, n), (N, n)
+    f, ψ        source, slope  density of one component; −(ln f)′, so slope is −ψ             functions of a number
+    κₖ                         how far the true source k is from a Gaussian, for the f used   number
 
-The Gaussian; alpha has the entries Lambda_jk, j <= k, row by row, then b. Lambda_jk stands twice in Lambda if j < k, so
-its derivative is - x_j x_k, and - x_j^2 / 2 on the diagonal:
+**A model** is a function (θ, x) -> (ln p_m at each row of x, vjp). The second is its backward pass, a vector-Jacobian
+product: vjp(w) = Σᵢ wᵢ g(xᵢ), so that g itself, N × size numbers, is never stored. `vjp(w, input_gradient=True)`
+returns wᵢ ∂ ln p_m(xᵢ)/∂x besides, row by row.
 
-    [densities.1]   ln phi = - 1/2 x^T Lambda x + b^T x,    c* = 1/2 ln det Lambda - 1/2 b^T Lambda^-1 b - (n/2) ln 2 pi
+**The Gaussian.** With mean μ and b = Λμ, completing the square, −½ (x − μ)ᵀΛ(x − μ) = −½ xᵀΛx + bᵀx − ½ bᵀΛ⁻¹b, and
+∫ exp(−½ (x − μ)ᵀΛ(x − μ)) dx = √((2π)ⁿ/det Λ), if Λ is positive definite. If it is not, φ has no finite integral, and
+there is no c*, although ln φ and its derivatives exist; an estimate may end there (see `nce`).
 
-Independent component analysis (ICA): s = B x has independent components of density f. Either choice has unit variance:
+    [densities.1]   ln φ = −½ xᵀΛx + bᵀx,    c* = ½ ln det Λ − ½ bᵀΛ⁻¹b − (n/2) ln 2π
 
-    [densities.2]   ln phi = sum_k ln f(s_k),    d ln phi/dB = (ln f)'(s) x^T,    c* = ln |det B|
-    [densities.3]   ln f(u) = - 2 ln cosh(a u) + ln(a/2), a = pi/(2 sqrt 3);    or  ln f(u) = - sqrt 2 |u| - (1/2) ln 2
+θ holds Λⱼₖ for j ≤ k, row by row, then b, then c. For j < k, Λⱼₖ stands twice in the matrix, so its entry of g is
+−xⱼxₖ, while that of Λⱼⱼ is −½ xⱼ².
 
-Here c* is known, and maximum likelihood is, with the gradient of ln |det B| (Bell & Sejnowski 1995; Pham & Garat 1997)
+**Independent component analysis** (ICA). The components of s = Bx are independent, each with density f. Changing the
+variable from s to x multiplies the density by |det B|; and ∂sₖ/∂Bₖⱼ = xⱼ, so
 
-    [densities.4]   J = - (1/N) sum_ik ln f(s_ik) - ln |det B|,    dJ/dB = - (1/N) sum_i (ln f)'(s_i) x_i^T - B^-T
+    [densities.2]   ln φ = Σₖ ln f(sₖ),    ∂ ln φ/∂B = (ln f)′(s) xᵀ,    c* = ln |det B|
 
-A network with one output; its last parameter is the bias of the output, which is c:
+Two choices of f, both with mean 0 and variance 1: the logistic density, which is smooth, and the Laplacian,
 
-    [densities.5]   ln p_m(x; theta) = network(x; theta)
+    [densities.3]   ln f(u) = −2 ln cosh(au) + ln(a/2), a = π/(2√3);    or  ln f(u) = −√2 |u| − ½ ln 2
 
-Sources: Bell & Sejnowski, Neural Computation 7 (1995), 1129-1159; Pham & Garat, IEEE Transactions on Signal Processing
-45 (1997), 1712-1725; Gutmann & Hyvarinen, JMLR 13 (2012), 307-361.
+Since c* is known, maximum likelihood is possible as well (Bell & Sejnowski 1995; Pham & Garat 1997). The gradient of
+ln |det B| is the transposed inverse, for d ln |det B| = tr(B⁻¹ dB):
+
+    [densities.4]   J = −(1/N) Σᵢₖ ln f(sᵢₖ) − ln |det B|,    ∂J/∂B = −(1/N) Σᵢ (ln f)′(sᵢ) xᵢᵀ − B⁻ᵀ
+
+J has a minimum only if no direction u has uᵀxᵢ = 0 for all i: else a row of B could grow along it, and −ln |det B| fall
+for ever. So the covariance of x must have full rank: no copied or constant variable, no average reference, N > n.
+
+**When this finds the sources.** Three conditions on the data: x = As with A invertible and x centred; the true sources
+sₖ independent; at most one of them Gaussian. Then B is determined, but for order, sign and length of its rows (Comon
+1994). One on f, which is never quite the density of the sources. Let E ψ(sₖ)sₖ = 1, which fixes the length of row k,
+and replace the right B by (1 + ε)B, hence s by s + εs. With ln |det(1 + ε)| = tr ε − ½ tr ε² + …, J changes by
+
+    first order    Σₖₗ εₖₗ E ψ(sₖ)sₗ − Σₖ εₖₖ = 0, as E ψ(sₖ)sₗ = E ψ(sₖ) E sₗ = 0 for k ≠ l: stationary for every f
+    second order   ½ [E ψ′(sₖ) E sₗ² εₖₗ² + E ψ′(sₗ) E sₖ² εₗₖ² + 2 εₖₗ εₗₖ] for each pair k ≠ l,
+                   and ½ [E ψ′(sₖ)sₖ² + 1] εₖₖ² for each k; mixed terms have mean zero, by independence
+
+This is positive for every ε, so that the right B is a local minimum, if E ψ′(sₖ) > 0 for all k and
+
+    [densities.5]   κₖκₗ > 1 for all k ≠ l,    κₖ = E ψ′(sₖ) E sₖ²      (theorem)
+
+(Cardoso & Laheld 1996; Hyvärinen, Karhunen & Oja 2001, theorem 9.1). A Gaussian source has κ = 1, for integration by
+parts gives E ψ(s)s = E s² E ψ′(s). Sources with a sharper peak and longer tails, called *super-Gaussian*, as edges in
+pictures or speech, have more with either f: Laplacian sources have κ = 1.27 with the logistic f, 2 with the Laplacian
+(for which E ψ′ = 2√2 p(0), p the density of the source). Flatter, *sub-Gaussian* ones have less: uniform sources 0.85
+and 2/3. Two of these are not separated by either f: the right B is a saddle point.
+
+**A network** with one output; its last parameter, the bias of the output, is c:
+
+    [densities.6]   ln p_m(x; θ) = network(x; θ)
+
+**The score** of a model, ∇ ln p_m, the gradient in x, in which c has gone, is what sampling needs (see `langevin`):
+
+    [densities.7]   ∇ ln p_m = b − Λx;    Bᵀ (ln f)′(Bx);    of a network: [mlp.4] with Δ_L = 1
+
+>>> import numpy as np
+>>> theta = gaussian_theta([1.0], [[4.0]])           # N(1, 2²): Λ = 1/4, b = 1/4, c*
+>>> print(theta.round(3))
+[ 0.25   0.25  -1.737]
+>>> ln_p, vjp = gaussian(theta, np.array([[1.0], [3.0]]))
+>>> print(np.exp(ln_p).round(3))                     # its density at 1 and 3
+[0.199 0.121]
+>>> print(vjp(np.array([0.0, 1.0])))                 # g at 3: −x²/2, x, 1
+[-4.5  3.   1. ]
+>>> from minissl.nn.optimizers import lbfgs
+>>> A = np.array([[1.0, 0.5], [-0.3, 0.8]])          # two Laplacian sources are mixed, and separated
+>>> x = np.random.default_rng(0).laplace(size=(5000, 2)) @ A.T
+>>> B = lbfgs(ica_likelihood(x), np.eye(2).ravel(), tolerance=1e-6).theta.reshape(2, 2)
+>>> print(abs(B @ A) > 0.1)                          # each row of B finds one source
+[[ True False]
+ [False  True]]
+
+Sources: Comon, Signal Processing 36 (1994), 287-314; Bell & Sejnowski, Neural Computation 7 (1995), 1129-1159;
+Cardoso & Laheld, IEEE Transactions on Signal Processing 44 (1996), 3017-3030; Pham & Garat, ibid. 45 (1997), 1712-1725;
+Hyvärinen, Karhunen & Oja, Independent Component Analysis (2001), chapter 9; Gutmann & Hyvärinen, JMLR 13 (2012).
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from minissl.backend import array, namespace
+from minissl._arrays import Array
+from minissl._checks import (
+    check_array,
+    check_callable,
+    check_full_rank,
+    check_log_det,
+    check_one_output,
+    check_positive_definite,
+)
 
 
-def gaussian(theta, x):
-    """The Gaussian model [densities.1].
+def gaussian(theta: Array, x: Array) -> tuple[Array, Callable]:
+    """The Gaussian model [densities.1]: ln p_m in nats, (N,), and its vjp. `theta` holds Λⱼₖ for j ≤ k, b and c."""
+    x = check_array(x, "x", ndim=2)
+    n = x.shape[1]
+    theta = check_array(theta, "theta", shape=(n * (n + 1) // 2 + n + 1,), like=x)
+    Lambda = precision_matrix(theta, n)
+    b, c = theta[-n - 1 : -1], theta[-1]
+    j, k = _pairs(n, x)
 
-    Parameters
-    ----------
-    theta : array_like, shape (n (n + 1)/2 + n + 1,)
-        Lambda_jk for j <= k, b, c.
-    x : array_like, shape (N, n)
+    def vjp(w, input_gradient=False):
+        M = (x * w[:, None]).T @ x  # Σᵢ wᵢ xᵢxᵢᵀ, (n, n)
+        gradient = np.concatenate([-np.where(j == k, M[j, k] / 2, M[j, k]), w @ x, w.sum()[None]])
+        return (gradient, w[:, None] * (b - x @ Lambda)) if input_gradient else gradient  # [densities.7] b − Λx
 
-    Returns
-    -------
-    ln_p : ndarray, shape (N,)
-        In nats.
-    product : callable
-        w of shape (N,) -> sum_i w_i g(x_i), shape (n (n + 1)/2 + n + 1,).
+    return -0.5 * ((x @ Lambda) * x).sum(axis=1) + x @ b + c, vjp  # [densities.1] −½ xᵀΛx + bᵀx + c
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit.
+
+def gaussian_theta(mean: Array, covariance: Array) -> Array:
+    """The parameters of the normalised Gaussian, c* included [densities.1], from mean (n,) and covariance (n, n).
+
+    With the mean and the covariance (divided by N) of the data this is the maximum likelihood estimate.
     """
-    x = array(x, "x", ndim=2)
-    xp, n = namespace(x), x.shape[1]
-    j, k = (xp.asarray(index) for index in np.triu_indices(n))
-    theta = array(theta, "theta", shape=(len(j) + n + 1,), like=x)
-    Lambda, b, c = xp.empty((n, n), dtype=x.dtype), theta[len(j) : -1], theta[-1]
-    Lambda[j, k] = Lambda[k, j] = theta[: len(j)]
-
-    def product(w):
-        M = (x * w[:, None]).T @ x
-        return xp.concatenate([-xp.where(j == k, M[j, k] / 2, M[j, k]), w @ x, w.sum()[None]])
-
-    return -0.5 * ((x @ Lambda) * x).sum(axis=1) + x @ b + c, product  # [densities.1]
-
-
-def gaussian_theta(mean, covariance):
-    """The parameters [densities.1] of a normalised Gaussian, c* included.
-
-    Parameters
-    ----------
-    mean : array_like, shape (n,)
-    covariance : array_like, shape (n, n)
-        Symmetric, positive definite. With the data's own mean and covariance the result is the maximum likelihood
-        estimate.
-
-    Returns
-    -------
-    ndarray, shape (n (n + 1)/2 + n + 1,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `covariance` is not as said above.
-    """
-    mean = array(mean, "mean", ndim=1)
+    mean = check_array(mean, "mean", ndim=1)
     n = len(mean)
-    covariance = array(covariance, "covariance", shape=(n, n), like=mean)
-    xp = namespace(mean)
-    variances = xp.linalg.eigvalsh(covariance)
-    if not xp.allclose(covariance, covariance.T) or not (variances > 0).all():
-        raise ValueError(f"covariance: got eigenvalues {variances}, expected a symmetric, positive definite matrix")
-    Lambda = xp.linalg.inv(covariance)
+    covariance = check_positive_definite(check_array(covariance, "covariance", shape=(n, n), like=mean), "covariance")
+    Lambda = np.linalg.inv(covariance)
     b = Lambda @ mean
-    c = -0.5 * (xp.log(variances).sum() + b @ mean + n * math.log(2 * math.pi))  # [densities.1]
-    j, k = (xp.asarray(index) for index in np.triu_indices(n))
-    return xp.concatenate([Lambda[j, k], b, c[None]])
+    log_det = np.linalg.slogdet(covariance)[1]
+    c = -0.5 * (log_det + b @ mean + n * math.log(2 * math.pi))  # [densities.1] ½ ln det Λ − ½ bᵀΛ⁻¹b − (n/2) ln 2π
+    return np.concatenate([Lambda[_pairs(n, mean)], b, c[None]])
 
 
-def logcosh(u):
-    """ln f and its derivative for the smooth density of [densities.3] (the logistic one), elementwise.
+def precision_matrix(theta: Array, n: int) -> Array:
+    """Λ, (n, n), of the Gaussian in n dimensions with the parameters `theta` [densities.1]."""
+    Lambda = np.empty((n, n), dtype=theta.dtype, like=theta)
+    j, k = _pairs(n, theta)
+    Lambda[j, k] = theta[: len(j)]
+    Lambda[k, j] = theta[: len(j)]
+    return Lambda
 
-    Parameters
-    ----------
-    u : array_like
-        Of any shape.
 
-    Returns
-    -------
-    ln_f, slope : ndarray
-        Of the shape of `u`.
+def _pairs(n, like):
+    """All j ≤ k, row by row: Λⱼₖ is number i of θ for (j, k) = (j[i], k[i])."""
+    j, k = np.triu_indices(n)
+    return np.asarray(j, like=like), np.asarray(k, like=like)
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `u` is not a floating array.
+
+@np.errstate(under="ignore")  # far out, exp(−2a|u|) is 0 beside 1
+def logcosh(u: Array) -> tuple[Array, Array]:
+    """ln f(u) and (ln f)′(u) = −ψ(u) for the logistic density [densities.3], elementwise."""
+    u = check_array(u, "u", finite=False)
+    a = math.pi / (2 * 3**0.5)
+    log_cosh = np.logaddexp(a * u, -a * u) - math.log(2)  # ln ½(eᵃᵘ + e⁻ᵃᵘ)
+    return -2 * log_cosh + math.log(a / 2), -2 * a * np.tanh(a * u)  # [densities.3] −2 ln cosh(au) + ln(a/2)
+
+
+def laplace(u: Array) -> tuple[Array, Array]:
+    """ln f(u) and (ln f)′(u) = −ψ(u) for the Laplacian density [densities.3], elementwise; the slope at 0 is 0."""
+    u = check_array(u, "u", finite=False)
+    return -(2**0.5) * np.abs(u) - math.log(2) / 2, -(2**0.5) * np.sign(u)  # [densities.3] −√2 |u| − ½ ln 2
+
+
+def ica(theta: Array, x: Array, source: Callable = logcosh) -> tuple[Array, Callable]:
+    """The ICA model [densities.2]: ln p_m in nats, (N,), and its vjp. θ, (n² + 1,), is B row by row, c; x is centred.
+
+    `source` is u -> (ln f(u), its derivative): `logcosh`, `laplace` or another; functools.partial(ica, source=laplace).
     """
-    u = array(u, "u", finite=False)
-    xp, a = namespace(u), math.pi / (2 * 3**0.5)
-    return -2 * (xp.logaddexp(a * u, -a * u) - math.log(2)) + math.log(a / 2), -2 * a * xp.tanh(a * u)  # [densities.3]
-
-
-def laplace(u):
-    """ln f and its derivative for the Laplacian density of [densities.3], elementwise; its slope at 0 is 0.
-
-    Parameters
-    ----------
-    u : array_like
-        Of any shape.
-
-    Returns
-    -------
-    ln_f, slope : ndarray
-        Of the shape of `u`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `u` is not a floating array.
-    """
-    u = array(u, "u", finite=False)
-    xp = namespace(u)
-    return -(2**0.5) * xp.abs(u) - math.log(2) / 2, -(2**0.5) * xp.sign(u)  # [densities.3]
-
-
-def ica(theta, x, source=logcosh):
-    """The ICA model [densities.2].
-
-    Parameters
-    ----------
-    theta : array_like, shape (n^2 + 1,)
-        B row by row, c.
-    x : array_like, shape (N, n)
-    source : callable
-        u -> (ln f(u), its derivative), elementwise: `logcosh`, `laplace` or yours.
-
-    Returns
-    -------
-    ln_p : ndarray, shape (N,)
-        In nats.
-    product : callable
-        w of shape (N,) -> sum_i w_i g(x_i), shape (n^2 + 1,).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit.
-    """
-    x = array(x, "x", ndim=2)
-    xp, n = namespace(x), x.shape[1]
-    theta = array(theta, "theta", shape=(n * n + 1,), like=x)
+    x = check_array(x, "x", ndim=2)
+    n = x.shape[1]
+    theta = check_array(theta, "theta", shape=(n * n + 1,), like=x)
+    check_callable(source, "source")
     B, c = theta[:-1].reshape(n, n), theta[-1]
+    log_f, slope = source(x @ B.T)  # both (N, n)
+
+    def vjp(w, input_gradient=False):
+        gradient = np.concatenate([(slope.T @ (x * w[:, None])).ravel(), w.sum()[None]])  # [densities.2] (ln f)′(s) xᵀ
+        return (gradient, w[:, None] * (slope @ B)) if input_gradient else gradient  # [densities.7] Bᵀ (ln f)′(Bx)
+
+    return log_f.sum(axis=1) + c, vjp  # [densities.2] Σₖ ln f(sₖ) + c
+
+
+def ica_likelihood(x: Array, source: Callable = logcosh) -> Callable:
+    """Maximum likelihood ICA [densities.4], for `lbfgs`: B row by row, (n²,) -> (J in nats per sample, its gradient).
+
+    x, (N, n), should be centred; `source` as in `ica`. ValueError if the covariance of x has no full rank: no maximum.
+    """
+    x = check_full_rank(check_array(x, "x", ndim=2), "x")
+    check_callable(source, "source")
+    return functools.partial(_ica_likelihood, x, source)
+
+
+def _ica_likelihood(x, source, B):
+    N, n = x.shape
+    B = check_array(B, "B", shape=(n * n,), like=x).reshape(n, n)
     log_f, slope = source(x @ B.T)
-
-    def product(w):
-        return xp.concatenate([(slope.T @ (x * w[:, None])).ravel(), w.sum()[None]])
-
-    return log_f.sum(axis=1) + c, product  # [densities.2]
+    value = -log_f.sum() / N - check_log_det(B, "B")  # [densities.4] −(1/N) Σ ln f(s) − ln |det B|
+    gradient = -slope.T @ x / N - np.linalg.inv(B).T  # [densities.4] −(1/N) Σ (ln f)′(s) xᵀ − B⁻ᵀ
+    return value, gradient.ravel()
 
 
-def ica_likelihood(x, source=logcosh):
-    """Maximum likelihood ICA [densities.4], for `lbfgs`.
+def network_log_density(net) -> Callable:
+    """An MLP with one output as a model (θ, x) -> (ln p_m, vjp) [densities.6]; `net` itself stays as it is.
 
-    Parameters
-    ----------
-    x : array_like, shape (N, n)
-    source : callable
-        As in `ica`.
-
-    Returns
-    -------
-    callable
-        B row by row, shape (n^2,) -> (J in nats per sample, gradient of shape (n^2,)).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If x, or a B that is tried, is unfit.
+    To estimate: `nce.estimate(network_log_density(net), net.theta, x, noise)`. To sample from what was estimated:
+    `mala(log_density_and_score(network_log_density(net), theta), ...)`.
     """
-    x = array(x, "x", ndim=2)
-    xp, n = namespace(x), x.shape[1]
-
-    def J(B):
-        B = array(B, "B", shape=(n * n,), like=x).reshape(n, n)
-        log_f, slope = source(x @ B.T)
-        log_det = xp.linalg.slogdet(B)[1]
-        if not xp.isfinite(log_det):
-            raise ValueError("B: got a singular matrix, expected one that can be inverted")
-        value = -log_f.sum() / len(x) - log_det
-        return value, (-slope.T @ x / len(x) - xp.linalg.inv(B).T).ravel()  # [densities.4]
-
-    return J
+    return functools.partial(_network_log_density, check_one_output(net, "net"))
 
 
-def energy(net):
-    """A network with one output, which is minus an energy, as a model [densities.5].
+def _network_log_density(net, theta, x):
+    net = net.at(theta)
+    H = net.forward(x)
 
-    Parameters
-    ----------
-    net : MLP
-        Its parameters are set to each theta that is tried.
+    def vjp(w, input_gradient=False):
+        return net.backward(H, w[:, None], input_gradient=input_gradient)  # [densities.7] by [mlp.4]
 
-    Returns
-    -------
-    callable
-        (theta, x) -> (ln_p, product), as `gaussian`.
+    return H[-1][:, 0], vjp  # [densities.6]
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the network has more than one output, or an argument of the model is unfit.
-    """
-    if not hasattr(net, "sizes"):
-        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
-    if net.sizes[-1] != 1:
-        raise ValueError(f"net: got {net.sizes[-1]} outputs, expected one, ln p_m")
 
-    def model(theta, x):
-        net.theta[:] = array(theta, "theta", shape=net.theta.shape, like=net.theta)
-        H = net.forward(x)
-        return H[-1][:, 0], lambda w: net.backward(H, w[:, None])  # [densities.5]
+def log_density_and_score(model: Callable, theta: Array) -> Callable:
+    """x, (N, n) -> (ln p_m(x; θ), (N,); ∇ ln p_m, (N, n)) [densities.7], as `mala` takes it, for any model here."""
+    return functools.partial(_log_density_and_score, check_callable(model, "model"), theta)
 
-    return model
+
+def _log_density_and_score(model, theta, x):
+    log_p, vjp = model(theta, x)
+    return log_p, vjp(np.ones_like(log_p), input_gradient=True)[1]
