@@ -13,10 +13,15 @@ Each check returns the argument in the form that the formulas need, or raises a 
 """
 
 import math
+import sys
 
 import numpy as np
 
 FLOATS = (np.dtype("float32"), np.dtype("float64"))
+
+
+class NonFiniteError(ValueError, FloatingPointError):
+    """NaN or infinity where finite numbers were expected: a wrong value from a caller, or a search that diverged."""
 
 
 def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True, squares=False):
@@ -42,8 +47,18 @@ def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
     if squares:
         return check_squares(a, name)
-    if finite and not all_finite(a):
-        raise ValueError(f"{name}: contains NaN or infinity, expected finite numbers")
+    return check_finite(a, name) if finite else a
+
+
+def all_finite(a):
+    """Whether no element is NaN or infinite. The sum of squares tells in one pass, unless it overflows."""
+    return (a.flags.c_contiguous and math.isfinite(np.vdot(a, a))) or bool(np.isfinite(a).all())
+
+
+def check_finite(a, name):
+    """An array without NaN and infinity."""
+    if not all_finite(a):
+        raise NonFiniteError(f"{name}: contains NaN or infinity, expected finite numbers")
     return a
 
 
@@ -73,8 +88,9 @@ def check_plain(a, name, like=None):
         return a
     try:
         return np.asarray(a)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected an array, but {error}") from None
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: expected an array, but {error}") from None
 
 
 def check_squares(a, name):
@@ -83,16 +99,19 @@ def check_squares(a, name):
     low, high = 1e8 * float(np.finfo(a.dtype).tiny), 1e-3 * float(np.finfo(a.dtype).max)
     if low <= total <= high:
         return a  # one pass says it all: with NaN or infinity the sum is neither
-    if not np.isfinite(a).all():
-        raise ValueError(f"{name}: contains NaN or infinity, expected finite numbers")
+    check_finite(a, name)
     if a.any():
         raise ValueError(f"{name}: the squares add up to {total:.1e}, expected {low:.1e} to {high:.1e}; rescale {name}")
     return a
 
 
-def all_finite(a):
-    """Whether no element is NaN or infinite. The sum of squares tells in one pass, unless it overflows."""
-    return (a.flags.c_contiguous and math.isfinite(np.vdot(a, a))) or bool(np.isfinite(a).all())
+def in_short(value):
+    """`value` as an error message shows it: one line that is not long."""
+    try:
+        words = " ".join(repr(value).split())
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        words = f"a huge {type(value).__name__}"
+    return words if len(words) <= 80 else f"{words[:76]} ..."
 
 
 def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None):
@@ -100,9 +119,9 @@ def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None):
     a = check_plain(a, name)
     if a.dtype.kind not in "iu":
         raise TypeError(f"{name}: got dtype {a.dtype}, expected integers")
-    check_shape(a, name, shape)
-    if (shape is None and a.ndim != ndim) or a.size == 0:
-        raise ValueError(f"{name}: got shape {a.shape}, expected {ndim} non-empty dimension(s)")
+    check_shape(a, name, (None,) * ndim if shape is None else shape)
+    if a.size == 0:
+        raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one integer")
     smallest, largest = int(a.min()), int(a.max())
     if (low is not None and smallest < low) or (high is not None and largest >= high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high - 1}"
@@ -113,11 +132,12 @@ def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None):
 def check_number(value, name, *, low=-np.inf, high=np.inf, open_low=False, open_high=False):
     """`value` as a finite float within [low, high], ends excluded where open."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: got {value!r}, expected a real number")
+        hint = f"; call float({name})" if getattr(value, "shape", None) == () else ""
+        raise TypeError(f"{name}: got {in_short(value)}, expected a real number{hint}")
     try:
         value = float(value)
     except OverflowError:
-        value = math.copysign(math.inf, value)
+        value = math.inf if value > 0 else -math.inf  # an integer of hundreds of digits
     above = value > low if open_low else value >= low
     below = value < high if open_high else value <= high
     if not (math.isfinite(value) and above and below):
@@ -127,35 +147,36 @@ def check_number(value, name, *, low=-np.inf, high=np.inf, open_low=False, open_
 
 
 def check_count(value, name, *, low=1, high=None):
-    """`value` as an int of at least `low` and, where given, at most `high`."""
+    """`value` as an int of at least `low` and at most `high`, or what an index can be."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: got {value!r}, expected an integer")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: got {value}, expected at least {low}{'' if high is None else f', at most {high}'}")
+        raise TypeError(f"{name}: got {in_short(value)}, expected an integer")
+    if value < low or value > (sys.maxsize if high is None else high):
+        limit = "" if high is None and value < low else f", at most {sys.maxsize if high is None else high}"
+        raise ValueError(f"{name}: got {in_short(value)}, expected at least {low}{limit}")
     return int(value)
 
 
 def check_counts(values, name, *, at_least=0):
     """A tuple of positive ints, `at_least` so many, from a tuple, a list or a one-dimensional array."""
-    values = values.tolist() if isinstance(values, np.ndarray) else values
+    values = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(values, (tuple, list)) or len(values) < at_least:
         wanted = f"at least {at_least} positive integers" if at_least else "a tuple of positive integers"
-        raise ValueError(f"{name}: got {values!r}, expected {wanted}")
+        raise ValueError(f"{name}: got {in_short(values)}, expected {wanted}")
     return tuple(check_count(value, name) for value in values)
 
 
 def check_pair(value, name):
     """Two positive ints, such as the height and width of an image."""
-    value = value.tolist() if isinstance(value, np.ndarray) else value
+    value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f"{name}: got {value!r}, expected a pair of integers")
+        raise ValueError(f"{name}: got {in_short(value)}, expected a pair of integers")
     return check_count(value[0], name), check_count(value[1], name)
 
 
 def check_rng(rng):
     """The random number generator that `rng` (a seed, a Generator or None; SPEC 7) stands for."""
     if isinstance(rng, (int, np.integer)):
-        rng = check_count(rng, "rng", low=0)
+        rng = check_count(rng, "rng", low=0, high=2**128)
     elif rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng: got {type(rng).__name__}, expected an integer seed, a numpy.random.Generator or None")
     return np.random.default_rng(rng)
@@ -190,6 +211,8 @@ def check_probabilities(p, name):
 def check_classes(target, name, output):
     """One class, 0 … n−1, for each row of the output (N, n); on the output's device."""
     target = check_integers(target, name, low=0, high=output.shape[1])
+    if isinstance(output, np.ndarray):
+        check_plain(target, name, output)
     if target.shape != output.shape[:1]:
         raise ValueError(f"{name}: got shape {target.shape}, expected ({len(output)},)")
     return target if type(target) is type(output) else np.asarray(target, like=output)
@@ -199,7 +222,7 @@ def check_activations(activation, known, hidden):
     """One name of an activation for each of the hidden layers, from one name for all or a sequence."""
     names = (activation,) * max(hidden, 1) if isinstance(activation, str) else activation
     if not isinstance(names, (tuple, list)) or any(name not in known for name in names):
-        raise ValueError(f"activation: got {activation!r}, expected names among {tuple(known)}")
+        raise ValueError(f"activation: got {in_short(activation)}, expected names among {tuple(known)}")
     if not isinstance(activation, str) and len(names) != hidden:
         raise ValueError(f"activation: got {len(names)} names, expected {hidden}, one per hidden layer")
     return tuple(names[:hidden])
@@ -229,21 +252,21 @@ def check_parameters(theta, like):
 def check_layers(H, delta, penalties, sizes, like):
     """What a backward pass starts from: ∂J/∂H_L and {l: ∂P/∂Hₗ} for layers H of these sizes."""
     shapes = [getattr(h, "shape", ()) for h in H] if isinstance(H, (list, tuple)) else []
-    if [shape[1:] for shape in shapes] != [(n,) for n in sizes] or len({shape[0] for shape in shapes}) != 1:
+    if not shapes or not shapes[0] or shapes != [(shapes[0][0], n) for n in sizes]:
         raise ValueError(f"H: got layers of shapes {shapes}, expected (N, n) with n = {sizes}")
     penalties = {} if penalties is None else penalties
     if not isinstance(penalties, dict):
         raise TypeError(f"penalties: got {type(penalties).__name__}, expected a dict of hidden layers")
     for l in penalties:
-        check_hidden_layer(l, H)
+        check_hidden_layer(l, sizes)
     dP = {l: check_array(slope, "penalties", shape=H[l].shape, like=like) for l, slope in penalties.items()}
     return check_array(delta, "delta", shape=H[-1].shape, like=like), dP
 
 
-def check_hidden_layer(l, H):
-    """The number of a hidden layer among H₀ … H_L."""
-    if l not in range(1, len(H) - 1):
-        raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(H) - 2}")
+def check_hidden_layer(l, layers):
+    """The number of a hidden layer among layers 0 … L."""
+    if l not in range(1, len(layers) - 1):
+        raise ValueError(f"penalties: got layer {l!r}, expected a hidden layer, 1 .. {len(layers) - 2}")
 
 
 def check_levels(sigmas, name):
@@ -325,9 +348,18 @@ def check_batch(pair, net):
     if not arrays or len(pair) < 2:
         got = [type(a).__name__ for a in pair] if isinstance(pair, (tuple, list)) else type(pair).__name__
         raise TypeError(f"task: returned {got}, expected (input, target) or (input, target, weight), all arrays")
-    if net.input_dtype.kind == "f" and pair[0].dtype != net.input_dtype:
-        raise TypeError(f"task: returned an input of dtype {pair[0].dtype}, expected {net.input_dtype} as the network")
-    return pair
+    input, *target = pair
+    if net.input_dtype.kind == "f" and input.dtype != net.input_dtype:
+        raise TypeError(f"task: returned an input of dtype {input.dtype}, expected {net.input_dtype} as the network")
+    return net.check_input(input, finite=False), target
+
+
+def check_rows(x, name):
+    """An array of one or more dimensions."""
+    x = check_array(x, name)
+    if x.ndim == 0:
+        raise ValueError(f"{name}: got the number {x}, expected at least one dimension")
+    return x
 
 
 def check_varied(x, name):
@@ -342,9 +374,9 @@ def check_gaussian(mean, axes, deviations):
     mean = check_array(mean, "mean", ndim=1)
     axes = check_array(axes, "axes", shape=(len(mean), None), like=mean)
     deviations = check_array(deviations, "deviations", shape=(axes.shape[1],), like=mean)
-    skew = abs(axes.T @ axes - np.eye(len(deviations), dtype=axes.dtype, like=axes)).max()
+    skew = abs(axes.T @ axes - np.identity(len(deviations), dtype=axes.dtype, like=axes)).max()
     if not skew <= 1e-3:
-        raise ValueError(f"axes: got columns whose products differ from 0 and 1 by {skew:.2g}, expected orthonormal ones")
+        raise ValueError(f"axes: got columns whose products are off by {skew:.2g}, expected orthonormal ones")
     if not (deviations > 0).all():
         raise ValueError(f"deviations: got {deviations}, expected positive numbers")
     return mean, axes, deviations
@@ -506,7 +538,7 @@ def check_windows(x, name, length=None):
 
 
 def check_logits(Y, name, N):
-    """What a model returned for N contexts: logits (N, any) in float64, -inf allowed, each row with a finite largest."""
+    """What a model returned for N contexts: logits (N, any) in float64, -inf allowed, each row's largest finite."""
     Y = check_array(Y, name, shape=(N, None), finite=False)
     if not np.isfinite(Y.max(axis=1)).all():
         raise ValueError(f"{name}: got a row whose largest logit is not finite, expected a word that may follow")
@@ -519,3 +551,15 @@ def check_tokens(tokens, name):
     if words is None or not all(isinstance(word, str) for word in words):
         raise TypeError(f"{name}: got {type(tokens).__name__}, expected a sequence of words, such as text.split()")
     return words
+
+
+def check_labelled(features, labels, *, at_least=1):
+    """Features (N, m); their classes 0 … K−1 as integers (N,) on the same device, each often enough; and K."""
+    features = check_array(features, "features", ndim=2, squares=True)
+    labels = check_integers(check_plain(labels, "labels", features), "labels", low=0, high=len(features))
+    if labels.shape != (len(features),):
+        raise ValueError(f"labels: got shape {labels.shape}, expected ({len(features)},), one for each row of features")
+    counts = np.bincount(labels)
+    if len(counts) < 2 or int(counts.min()) < at_least:
+        raise ValueError(f"labels: got classes of {counts} samples, expected two or more classes of {at_least} or more")
+    return features, np.asarray(labels, dtype=np.int64, like=features), len(counts)

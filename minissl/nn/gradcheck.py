@@ -52,7 +52,7 @@ def central_difference(f: Callable, theta: Array, h: float = 1e-5) -> Array:
     """Gradient of f: theta -> number by central differences [gradcheck.1]; theta float64, (n,)."""
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = check_number(h, "h", low=0, open_low=True)
-    steps = h * np.eye(theta.size, like=theta)
+    steps = h * np.identity(theta.size, like=theta)
     derivatives = [float(f(theta + step) - f(theta - step)) / (2 * h) for step in steps]  # [gradcheck.1]
     return np.asarray(derivatives, like=theta)
 
@@ -61,7 +61,7 @@ def complex_step(f: Callable, theta: Array, h: float = 1e-20) -> Array:
     """Gradient of an analytic f: complex theta -> complex number by the complex step [gradcheck.2]; theta as above."""
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = check_number(h, "h", low=0, open_low=True)
-    steps = 1j * h * np.eye(theta.size, like=theta)
+    steps = 1j * h * np.identity(theta.size, like=theta)
     derivatives = [float(f(theta + step).imag) / h for step in steps]  # [gradcheck.2] Im f(θ + ih eₖ) / h
     return np.asarray(derivatives, like=theta)
 
