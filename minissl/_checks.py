@@ -344,8 +344,8 @@ def check_data(x, theta):
 
 def check_batch(pair, net):
     """What a task returned for a batch: arrays of the network's library, the input of its dtype."""
-    arrays = isinstance(pair, (tuple, list)) and all(isinstance(a, type(net.theta)) for a in pair)
-    if not arrays or len(pair) < 2:
+    kind = type(net.theta)
+    if not isinstance(pair, (tuple, list)) or len(pair) < 2 or not all([isinstance(a, kind) for a in pair]):
         got = [type(a).__name__ for a in pair] if isinstance(pair, (tuple, list)) else type(pair).__name__
         raise TypeError(f"task: returned {got}, expected (input, target) or (input, target, weight), all arrays")
     input, *target = pair
@@ -545,11 +545,13 @@ def check_logits(Y, name, N):
     return Y.astype(np.float64)
 
 
-def check_tokens(tokens, name):
-    """The words of a text, as a list of str."""
+def check_tokens(tokens, name, *, besides=None):
+    """The words of a text, as a list of str; where `besides` is given, at least one that is another word than this."""
     words = None if isinstance(tokens, str) or not np.iterable(tokens) else list(tokens)
     if words is None or not all(isinstance(word, str) for word in words):
         raise TypeError(f"{name}: got {type(tokens).__name__}, expected a sequence of words, such as text.split()")
+    if besides is not None and not set(words) - {besides}:
+        raise ValueError(f"{name}: got none, expected the words of a text")
     return words
 
 
@@ -563,3 +565,19 @@ def check_labelled(features, labels, *, at_least=1):
     if len(counts) < 2 or int(counts.min()) < at_least:
         raise ValueError(f"labels: got classes of {counts} samples, expected two or more classes of {at_least} or more")
     return features, np.asarray(labels, dtype=np.int64, like=features), len(counts)
+
+
+def check_weights(weights, name, x):
+    """Weights of the rows of x in a mean: none negative, and they sum to one, up to the error of a quadrature."""
+    weights = check_array(weights, name, shape=(len(x),), like=x)
+    if (weights < 0).any() or abs(float(weights.sum()) - 1) > 1e-2:
+        raise ValueError(f"{name}: got sum {float(weights.sum())}, expected p_d times cell volumes, which sum to one")
+    return weights
+
+
+def check_samples(x, name):
+    """Data (N, n) of at least two samples, whose variances can be computed."""
+    x = check_array(x, name, ndim=2, squares=True)
+    if len(x) < 2:
+        raise ValueError(f"{name}: got 1 sample, which does not vary; expected at least 2")
+    return x

@@ -6,10 +6,10 @@ Training that takes hours must survive a power cut, and what it resumes from mus
   Renaming is one operation of the file system: at whatever moment the process dies, and however many processes write or
   read the same checkpoint, its name holds one whole checkpoint. (A process that is killed in the middle may leave its
   unfinished `.part` file behind, which can be deleted.)
-* **Plain.** It is an `.npz` archive without pickled objects, so that nothing in it is ever executed. * **Verified.**
-It carries a SHA-256 digest of its contents, so that a changed byte is noticed. A digest is no signature:
-  whoever edits the file can renew it. So every part is checked before any is used, and a file that does not fit the
-  network, the optimizer, the generator or the data is refused whole.
+* **Plain.** It is an `.npz` archive without pickled objects, so that nothing in it is ever executed.
+* **Verified.** It carries a SHA-256 digest of its contents, so that a changed byte is noticed. A digest is no
+  signature: whoever edits the file can renew it. So every part is checked before any is used, and a file that does not
+  fit the network, the optimizer, the generator or the data is refused whole.
 
 >>> import tempfile, os
 >>> from minissl.nn.mlp import MLP

@@ -62,7 +62,7 @@ class EmbeddingMLP(MLP):
         self._table = (V, d)
         super().__init__((k * d, *check_counts(hidden, "hidden"), V), activation, rng, dtype, like)
         E = np.asarray(0.1 * rng.standard_normal(V * d), dtype=self._theta.dtype, like=self._theta)
-        self._theta = np.concatenate([E, self._theta])
+        self._use(np.concatenate([E, self._theta]))
 
     @property
     def embedding(self) -> Array:
@@ -70,24 +70,31 @@ class EmbeddingMLP(MLP):
         V, d = self._table
         return self._theta[: V * d].reshape(V, d)
 
-    def forward(self, x: Array) -> list[Array]:
+    def _forward(self, x):
         """All layers [x, H₀, H₁, …, logits] for contexts of word numbers x, shape (N, k)."""
-        x = check_integers(x, "x", low=0, high=len(self.embedding), shape=(None, self.context))
-        x = np.asarray(x, dtype=np.int64, like=self._theta)
         H_0 = self.embedding[x].reshape(len(x), -1)  # [embedding.1] (E_{cᵢ₁}, …, E_{cᵢₖ})
-        return [x, *super().forward(H_0)]
+        return [x, *super()._forward(H_0)]
 
     def backward(self, H: list[Array], delta: Array, penalties: dict | None = None) -> Array:
-        """Gradient of loss and penalties, laid out as `theta` [embedding.2]; arguments as in `MLP.backward`."""
+        """Gradient of loss and penalties, laid out as `theta`; arguments as in `MLP.backward`."""
         delta, dP = check_layers(H, delta, penalties, (self.context, *self.sizes), self._theta)
+        grad = np.empty_like(self._theta)
+        self._backward(H, delta, dP, grad)
+        return grad
+
+    def _backward(self, H, delta, dP, grad):
         behind = {l - 1: slope for l, slope in dP.items() if l > 1}
-        grad, delta = super().backward(H[1:], delta, behind, input_gradient=True)
+        delta = super()._backward(H[1:], delta, behind, grad, input_gradient=True)
         delta = delta + dP.get(1, 0)  # Δ₀ = Δ₁ W₁ᵀ + ∂P/∂H₀
         V, d = self._table
         grad[: V * d] = 0
         places = H[0].reshape(-1, 1) * d + np.arange(d, like=H[0])  # of E_{cᵢⱼ} in theta: faster than row by row
         add_at(grad, places.ravel(), delta.ravel())  # [embedding.2] Σ over cᵢⱼ = v of row i of Δ₀ⱼ
-        return grad
+
+    def check_input(self, x: Array, finite: bool = True) -> Array:
+        """Contexts of word numbers, always looked at: CuPy would wrap a number that is out of range."""
+        x = check_integers(x, "x", low=0, high=self._table[0], shape=(None, self.context))
+        return np.asarray(x, dtype=np.int64, like=self._theta)
 
     @property
     def input_dtype(self):

@@ -58,7 +58,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from minissl._arrays import Array, on_host
-from minissl._checks import check_array, check_count, check_gradient, check_number, check_objective
+from minissl._checks import NonFiniteError, check_array, check_count, check_gradient, check_number, check_objective
 
 
 class SGD:
@@ -85,8 +85,20 @@ class SGD:
         return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum})"
 
 
+def adam(theta, m, v, g, t, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """One step of Adam as the paper writes it [optimizers.2]: the new (θ, m, v). `Adam` computes the same faster."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), m, v
+
+
 class Adam:
-    """Adam [optimizers.2]: `learning_rate` α > 0, decay rates `beta1`, `beta2` in [0, 1), `epsilon` ε > 0."""
+    """Adam [optimizers.2], computed as [optimizers.4].
+
+    `learning_rate` α > 0, decay rates `beta1` and `beta2` in [0, 1), `epsilon` ε > 0.
+    """
 
     arrays = 3  # in `state`, each shaped as the parameters
 
@@ -105,18 +117,18 @@ class Adam:
         """
         g, self.state = check_gradient(g, self.state, self.arrays)
         if not math.isfinite(g @ g):
-            raise FloatingPointError(f"g: the squares overflow {g.dtype}; scale the data or the loss down")
-        m, v, step = self.state
+            raise NonFiniteError(f"g: is not finite, or its squares overflow {g.dtype}; scale data or loss down")
+        M, V, step = self.state
         self.t += 1
-        m *= self.beta1
-        m += np.multiply(g, 1 - self.beta1, out=step)  # [optimizers.2] m ← β₁ m + (1 − β₁) g
-        v *= self.beta2
-        v += np.multiply(np.multiply(g, g, out=step), 1 - self.beta2, out=step)  # v ← β₂ v + (1 − β₂) g²
-        np.divide(v, 1 - self.beta2**self.t, out=step)  # v̂ = v/(1 − β₂ᵗ)
-        np.sqrt(step, out=step)
-        step += self.epsilon
-        np.divide(m, step, out=step)
-        step *= -self.learning_rate * factor / (1 - self.beta1**self.t)  # −α m̂/(√v̂ + ε),  m̂ = m/(1 − β₁ᵗ)
+        c = ((1 - self.beta2**self.t) / (1 - self.beta2)) ** 0.5
+        M *= self.beta1
+        M += g  # [optimizers.4] M ← β₁ M + g
+        V *= self.beta2
+        V += np.multiply(g, g, out=step)  # [optimizers.4] V ← β₂ V + g²
+        np.sqrt(V, out=step)
+        step += c * self.epsilon
+        np.divide(M, step, out=step)  # [optimizers.4] −[α c (1 − β₁)/(1 − β₁ᵗ)] M/(√V + c ε)
+        step *= -self.learning_rate * factor * c * (1 - self.beta1) / (1 - self.beta1**self.t)
         return step
 
     def __repr__(self):

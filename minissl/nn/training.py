@@ -30,7 +30,7 @@ are as good as those given.
 >>> net = MLP((3, 1, 3), activation="identity", rng=0, dtype="float64")
 >>> losses = train(net, x, lambda x, rng: (x, x), squared_error, epochs=100, optimizer=Adam(0.01), rng=0)
 >>> print(f"{losses[0]:.0f} → {losses[-1]:.2f}")
-14 → 0.00
+13 → 0.00
 
 Source: Bottou, Curtis & Nocedal, SIAM Review 60 (2018), sections 1 to 4.
 """
@@ -42,40 +42,22 @@ import numpy as np
 
 from minissl._arrays import Array, Loss, Penalty, Task
 from minissl._checks import (
+    NonFiniteError,
     check_batch,
     check_count,
     check_data,
+    check_finite,
     check_hidden_layer,
     check_number,
     check_pair_of_arrays,
     check_parts,
     check_rng,
     check_scalar,
-    check_vector,
 )
 from minissl.nn import checkpoint as checkpoints
 from minissl.nn.mlp import MLP
 from minissl.nn.optimizers import SGD, Adam
 from minissl.nn.schedules import constant
-
-
-def loss_and_gradient(net: MLP, input: Array, target: tuple, loss: Loss, penalties: dict | None = None):
-    """J [training.1] on one batch and its gradient in θ. `target` is what the task returned after the input.
-
-    FloatingPointError if output, loss or gradient is not finite.
-    """
-    H = net.forward(input)
-    _finite(H[-1], "output")
-    value, delta = loss(H[-1], *target)
-    check_scalar(value, "loss")
-    slopes = {}
-    for l, penalty in (penalties or {}).items():
-        check_hidden_layer(l, H)
-        cost, slopes[l] = penalty(H[l])
-        value = value + check_scalar(cost, "penalties")  # [training.1] loss + Σₗ Pₗ(Hₗ)
-    _finite(value, "loss")
-    _finite(delta, "gradient")
-    return value, net.backward(H, delta, slopes)
 
 
 def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] | None = None) -> Callable:
@@ -84,12 +66,30 @@ def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] |
     `pair` is (input, target) or (input, target, weight), as a task returns it. The network itself stays as it is.
     """
     input, *target = check_pair_of_arrays(pair)
+    input = net.check_input(input)
 
     def J(theta):
-        check_vector(theta, "theta", net.theta)
-        return loss_and_gradient(net.at(theta), input, target, loss, penalties)
+        gradient = np.empty_like(net.theta)
+        value = _loss_and_gradient(net.at(theta), input, target, loss, penalties, gradient)
+        return value, gradient
 
     return J
+
+
+def _loss_and_gradient(net, input, target, loss, penalties, gradient):
+    """J [training.1] on one batch; its gradient is written into `gradient`."""
+    H = net._forward(input)
+    value, delta = loss(H[-1], *target)
+    check_scalar(value, "loss")
+    dP = {}
+    for l, penalty in (penalties or {}).items():
+        check_hidden_layer(l, H)
+        cost, dP[l] = penalty(H[l])
+        value = value + check_scalar(cost, "penalties")  # [training.1] loss + Σₗ Pₗ(Hₗ)
+    if not math.isfinite(value):
+        raise NonFiniteError(f"loss: became {float(value)}")
+    net._backward(H, check_finite(delta, "gradient"), dP, gradient)
+    return value
 
 
 def train(net: MLP, x: Array, task: Task, loss: Loss, *, epochs: int, **options) -> list[float]:
@@ -139,6 +139,7 @@ def train_epochs(
 def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalties, rng, checkpoint):
     done = 0 if checkpoint is None else checkpoints.resume(checkpoint, net, optimizer, rng, x, epochs)
     batches = math.ceil(len(x) / batch_size)
+    gradient = np.empty_like(net.theta)
     for epoch in range(done, epochs):
         order = np.asarray(rng.permutation(len(x)), like=x)
         total = 0.0
@@ -146,33 +147,27 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalti
             batch = _numbers(x[order[k * batch_size : (k + 1) * batch_size]], net)
             share = (epoch + k / batches) / epochs
             try:
-                total += len(batch) * _step(net, batch, task, loss, optimizer, schedule(share), penalties, rng)
+                total += len(batch) * _step(
+                    net, batch, task, loss, optimizer, schedule(share), penalties, rng, gradient
+                )
             except FloatingPointError as error:
-                raise FloatingPointError(
-                    f"{error} in epoch {epoch + 1}, batch {k + 1}; the network keeps its last finite parameters. "
-                    "Try a smaller learning_rate, or scale the data to unit variance"
+                raise NonFiniteError(
+                    f"{error} (in epoch {epoch + 1}, batch {k + 1}; the network keeps its last finite parameters. "
+                    "Try a smaller learning_rate, or scale the data to unit variance)"
                 ) from None
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, optimizer, rng, epoch + 1, x)
         yield total / len(x)
 
 
-def _step(net, batch, task, loss, optimizer, factor, penalties, rng) -> float:
+def _step(net, batch, task, loss, optimizer, factor, penalties, rng, gradient) -> float:
     """One step of [training.2]; the loss of the batch before it."""
-    input, *target = check_batch(task(batch, rng), net)
-    value, gradient = loss_and_gradient(net, input, target, loss, penalties)
-    step = optimizer.step(gradient, check_number(factor, "schedule", low=0))
-    _finite(step, "step")
-    net.theta += step
+    input, target = check_batch(task(batch, rng), net)
+    value = _loss_and_gradient(net, input, target, loss, penalties, gradient)
+    net.theta += check_finite(optimizer.step(gradient, check_number(factor, "schedule", low=0)), "step")
     return float(value)
 
 
 def _numbers(batch, net):
     """Integers in the data as the network takes them: floats for an MLP, but words stay words."""
     return batch.astype(net.input_dtype) if batch.dtype.kind in "biu" else batch
-
-
-def _finite(a, name):
-    total = float(np.vdot(a, a))  # one pass; infinite or NaN where an element is
-    if not math.isfinite(total) and not np.isfinite(a).all():
-        raise FloatingPointError(f"{name}: became {float(np.abs(a).max())}")
