@@ -235,6 +235,19 @@ def check_float_dtype(dtype):
     return np.dtype(dtype)
 
 
+def check_like(like):
+    """An array, whose library is meant, or None for NumPy."""
+    if like is not None and not hasattr(like, "__array_function__"):
+        raise TypeError(f"like: got {type(like).__name__}, expected an array of NumPy or CuPy")
+    return like
+
+
+def check_layer(layer, layers):
+    """The number of one of the layers H₀ … H_L, counted from either end."""
+    check_count(layer, "layer", low=-len(layers), high=len(layers) - 1)
+    return layer
+
+
 def check_vector(vector, name, like):
     """A flat array of the shape of `like`."""
     if getattr(vector, "shape", None) != like.shape:
@@ -282,6 +295,13 @@ def check_pair_of_arrays(pair):
     if not isinstance(pair, (tuple, list)) or len(pair) < 2:
         raise TypeError(f"pair: got {type(pair).__name__}, expected (input, target) or (input, target, weight)")
     return pair
+
+
+def check_two(returned, name):
+    """The two values that a function is expected to return."""
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise TypeError(f"{name}: returned {type(returned).__name__}, expected two values")
+    return returned
 
 
 def check_gradient(g, state, arrays):

@@ -118,7 +118,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minissl._arrays import Array, Task, normal, uniform
-from minissl._checks import check_array, check_callable, check_count, check_levels, check_number, check_rng
+from minissl._checks import check_array, check_callable, check_count, check_levels, check_number, check_rng, check_two
 
 
 class Chains(NamedTuple):
@@ -227,7 +227,7 @@ def _conditional_score(net, x, sigma):
     x = check_array(x, "x", ndim=2)
     sigma = check_number(sigma, "sigma", low=0, open_low=True)
     c = 1 / (1 + sigma**2) ** 0.5
-    Y = net(_condition(x, np.full((len(x), 1), sigma, dtype=x.dtype, like=x)))
+    Y = net(_condition(x, np.full_like(x, sigma, shape=(len(x), 1))))
     Y = check_array(Y, "net", shape=x.shape, like=x)
     return -(c**2) * x + c / sigma * Y  # [langevin.8] s = −c²x̃ + (c/σ) Y
 
@@ -244,7 +244,7 @@ def _log_kernel(x_new, x, s, eta):
 
 def _evaluate(log_density, x, t):
     """ln p and its gradient, which is set to 0, for it is not used, where ln p is −∞."""
-    log_p, s = log_density(x)
+    log_p, s = check_two(log_density(x), "log_density")
     log_p = check_array(log_p, "log_p", shape=(len(x),), like=x, finite=False)
     s = check_array(s, "score", shape=x.shape, like=x, finite=False)
     nowhere = log_p == -np.inf

@@ -84,7 +84,9 @@ from minissl._checks import (
     check_array,
     check_counts,
     check_float_dtype,
+    check_layer,
     check_layers,
+    check_like,
     check_parameters,
     check_rng,
     check_vector,
@@ -117,7 +119,7 @@ class MLP:
         self.activations = check_activations(activation, PHI, len(self.sizes) - 2)
         rng = check_rng(rng)
         self._size = sum((n_in + 1) * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
-        self._use(np.zeros(self._size, dtype=check_float_dtype(dtype), like=like))
+        self._use(np.zeros(self._size, dtype=check_float_dtype(dtype), like=check_like(like)))
         for W, before in zip(self.weights, ("identity", *self.activations), strict=True):
             gain = 2 if before == "relu" else 1
             W[:] = np.asarray(rng.standard_normal(W.shape) * (gain / len(W)) ** 0.5, like=like)  # [mlp.6] N(0, g/nₗ₋₁)
@@ -148,7 +150,7 @@ class MLP:
 
     def _backward(self, H, delta, dP, grad, input_gradient=False):
         """Fill `grad`; training uses one vector in all its steps, which saves 8% of a step of 64-256-64 units."""
-        ones = np.ones(len(delta), dtype=delta.dtype, like=delta)
+        ones = np.ones_like(delta[:, 0])
         dW, db = self.views(grad)
         for l in range(len(dW), 0, -1):
             np.dot(H[l - 1].T, delta, out=dW[l - 1])  # [mlp.2] ∂J/∂Wₗ = Hₗ₋₁ᵀ Δₗ
@@ -168,7 +170,8 @@ class MLP:
 
     def features(self, x: Array, layer: int = -2) -> Array:
         """The representation of inputs x: the last hidden layer, or H[layer]; shape (N, nₗ)."""
-        return self.forward(x)[layer]
+        H = self.forward(x)
+        return H[check_layer(layer, H)]
 
     @property
     def theta(self) -> Array:

@@ -117,7 +117,7 @@ class Adam:
         """
         g, self.state = check_gradient(g, self.state, self.arrays)
         if not math.isfinite(g @ g):
-            raise NonFiniteError(f"g: is not finite, or its squares overflow {g.dtype}; scale data or loss down")
+            raise NonFiniteError(f"g: is not finite, or its squares overflow {g.dtype}, expected less; scale data or loss down")
         M, V, step = self.state
         self.t += 1
         c = ((1 - self.beta2**self.t) / (1 - self.beta2)) ** 0.5
