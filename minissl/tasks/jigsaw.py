@@ -1,192 +1,139 @@
-"""Pretext tasks with the patches of an image: shuffled or not, and the jigsaw.
+"""The jigsaw: a classifier that tells in which order the patches of an image are shown has learned what belongs where.
 
-    symbol      meaning                                                         shape
-    x           image, as a row of pixels                                       (N, h w)
-    P, q_k(x)   number of patches; the k-th patch of x                          integer, (a b,)
-    pi x        image whose k-th patch is q_{pi(k)}(x)                          (N, h w)
-    pi_c        one of K fixed orders of the patches, c = 0 .. K-1              (P,)
-    d           number of places in which two orders differ (Hamming)           integer
+    symbol      in code          meaning                                                       shape
+    x           x                images of h × w pixels, one per row                           (N, h w)
+    P           P                number of patches of an image                                 integer
+    q(x, k)     q[:, k]          k-th patch of x, k = 1 … P; of a × b pixels                   (N, a, b)
+    πx                           the image whose k-th patch is q(x, π(k))
+    K           K                number of orders in use                                       at most P!
+    π_c         permutations[c]  one of them, c = 1 … K (in code from 0)                       (P,)
+    u           input            what is shown: x with its patches in the order π_c            (N, P a b)
+    p_d                          density of the images                                         function of x
+    d(π, π′)                     number of places in which two orders differ (Hamming)         integer
 
-**Images against images with shuffled patches.** Patches in a uniformly random order have the density
-p_n(x) = (1/P!) sum_pi p_d(pi x). The order may be the true one, so p_n >= p_d / P!, and [contrastive.2] becomes
+**The task** (Noroozi & Favaro 2016). The patches are shown in one of K fixed orders, and the class is which:
 
-    [patches.1]   y*(x) = ln p_d(x) - ln (1/P!) sum_pi p_d(pi x)  <=  ln P!
+    [jigsaw.1]   u = π_c x, that is q(u, k) = q(x, π_c(k));    target c, each of 1 … K equally likely
 
-**Jigsaw** (Noroozi & Favaro 2016). The patches are shown in one of K fixed orders; the class is which:
+The loss is the softmax cross-entropy [losses.3]: ln K for a network that knows nothing.
 
-    [patches.2]   input = (q_{pi_c(1)}(x), ..., q_{pi_c(P)}(x)),    target = c, uniform on 0 .. K-1
+**What is learned.** If u = π_c x, then x = π_c⁻¹u, and reordering pixels changes no volume: given c, the density of u
+is p_d(π_c⁻¹u). All c are equally likely, so by Bayes' rule
 
-for the softmax loss [losses.3], where chance is ln K. Orders that differ in few places are hard to tell apart. So each
-is chosen as far as possible from those before (their algorithm 1), the first at random:
+    [jigsaw.2]   P(c | u) = p_d(π_c⁻¹u)/Σⱼ p_d(πⱼ⁻¹u)      (theorem)
 
-    [patches.3]   pi_{c+1} = argmax_pi sum_{j <= c} d(pi, pi_j)
+The mean of −ln Q(c | u) is least for Q = P (Gibbs' inequality), so this is the best classifier. Its logits are
+ln p_d(π_c⁻¹u) plus any function of u alone: it compares how plausible the image is in each of the orders, and need not
+know how plausible it is in any. The least loss is the entropy of c given u, which is the entropy ln K of c less what u
+says about c, their mutual information:
 
-A network takes the cheapest cue there is: brightness that changes slowly over the image, edges that continue from one
-patch into the next. A gap between patches weakens the second. The first goes when each patch is normalised by itself,
+    [jigsaw.3]   J ≥ E[−ln P(c | u)] = H(c | u) = ln K − I(c; u)      (theorem)
 
-    [patches.4]   q_i <- (q_i - mean(q)) / sqrt(var(q) + floor)
+It is ln K if p_d is the same in all K orders (independent pixels of equal distribution: there is nothing to learn), and
+0 if no u could come from two of them. With a gap, or with normalised patches, all this holds for the density of what is
+left of the image.
 
-with a floor under the variance so that flat patches do not become pure noise (Coates, Ng & Lee 2011, section 3.1).
+**Which orders.** Orders that differ in few places are hard to tell apart. So each is chosen as far as possible from all
+that are chosen already, π₁ … π_c (Noroozi & Favaro 2016, algorithm 1); the first is random:
+
+    [jigsaw.4]   the next one = argmax_π Σⱼ d(π, πⱼ),  j = 1 … c,  over the π not yet chosen
+
+This is greedy: K orders can be farther from one another than those found so. But the first P differ from one another in
+every place, the most there can be, as to the rows of a Latin rectangle one more can always be added (Hall's theorem).
+
+**Which cues.** A network uses whatever tells the order: brightness that changes slowly over the image, edges that
+continue from one patch into the next. A gap between patches weakens the second. The first goes if each patch is
+normalised by itself: for each pixel qᵢ of a patch,
+
+    [jigsaw.5]   qᵢ ← (qᵢ − mean q)/√(var q + floor)
+
+with a floor under the variance, so that flat patches do not become pure noise (Coates & Ng 2012: 10 for intensities
+from 0 to 255).
+
+>>> x = np.arange(16.0)[None]  # one image of 4 × 4 pixels, in 2 × 2 patches
+>>> print(x.reshape(4, 4).astype(int))
+[[ 0  1  2  3]
+ [ 4  5  6  7]
+ [ 8  9 10 11]
+ [12 13 14 15]]
+>>> u, c = jigsaw((4, 4), (2, 2), [[3, 2, 1, 0]], normalised=False)(x, rng=0)  # one order: the last patch first
+>>> print(u.reshape(4, 4).astype(int), c)
+[[10 11  8  9]
+ [14 15 12 13]
+ [ 2  3  0  1]
+ [ 6  7  4  5]] [0]
+>>> orders = max_hamming_permutations(P=9, K=9, rng=0)
+>>> print((orders[0] != orders).sum(axis=1))  # d(π₁, π_c): the first nine differ in every place
+[0 9 9 9 9 9 9 9 9]
+
+Sources: Noroozi & Favaro, Unsupervised learning of visual representations by solving jigsaw puzzles (2016); Coates &
+Ng, Learning feature representations with k-means (2012).
 """
 
+import functools
 import itertools
 
 import numpy as np
 
-from minissl.backend import array, count, generator, integers, namespace, number, pair
+from minissl._arrays import Array, Task
+from minissl._checks import (
+    check_array,
+    check_count,
+    check_grid,
+    check_number,
+    check_permutations,
+    check_rng,
+    check_rows,
+)
+from minissl.tasks.shuffling import _cut, _join, _reorder
 
 
-def shuffle_patches(shape, grid):
-    """Shuffling of the patches within each image [patches.1].
+def jigsaw(shape: tuple, grid: tuple, permutations: Array, gap: int = 0, normalised: bool = True) -> Task:
+    """The task: in which order are the patches [jigsaw.1]? For `softmax_cross_entropy` and a network with K outputs.
 
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the images, which come as rows of h w numbers.
-    grid : (int, int)
-        Number of patches down and across.
-
-    Returns
-    -------
-    callable
-        (x of shape (N, h w), rng) -> images of the same shape, each in a random order of its own.
-
-    Raises
-    ------
-    ValueError
-        If the images cannot be cut so.
+    Images of `shape` (h, w) are rows of x (N, h w); `grid` is the number of patches down and across, with `gap` pixels
+    left out between them. `permutations` (K, P): in order c, place k shows the patch permutations[c, k]. `normalised`:
+    each patch by itself [jigsaw.5]. The input (N, P a b) is the image put together again without the gaps.
     """
-    pixels, place = _layout(shape, grid, 0)
-
-    def shuffle(x, rng):
-        x = array(x, "x", shape=(None, pixels.size))
-        order = generator(rng).permuted(np.tile(np.arange(len(pixels)), (len(x), 1)), axis=1)
-        return _reorder(x, pixels, order).reshape(len(x), -1)[:, namespace(x).asarray(place)]
-
-    return shuffle
+    shape, grid, gap = check_grid(shape, grid, gap)
+    permutations = check_permutations(permutations, "permutations", grid[0] * grid[1])
+    return functools.partial(_jigsaw, shape, grid, permutations, gap, normalised)
 
 
-def jigsaw(shape, grid, permutations, gap=0, normalised=True):
-    """The task: which order are the patches in [patches.2]? For the loss `softmax` and a network with K outputs.
+def _jigsaw(shape, grid, permutations, gap, normalised, x, rng):
+    x = check_array(x, "x", shape=(None, shape[0] * shape[1]))
+    N, K = len(x), len(permutations)
+    c = check_rng(rng).integers(K, size=N)
+    q = _reorder(_cut(x, shape, grid, gap), permutations[c])  # (N, P, a, b) [jigsaw.1] q(u, k) = q(x, π_c(k))
+    if normalised:
+        q = normalise(q.reshape(N, grid[0] * grid[1], -1)).reshape(q.shape)
+    return _join(q, grid), np.asarray(c, like=x)
 
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the images, which come as rows of h w numbers.
-    grid : (int, int)
-        Number of patches down and across.
-    permutations : array_like of int, shape (K, P)
-        Orders of the P patches, such as `far_permutations` gives; patch permutations[c, k] is shown in place k.
-    gap : int
-        Pixels between neighbouring patches that are left out.
-    normalised : bool
-        Whether each patch is normalised by itself [patches.4].
 
-    Returns
-    -------
-    callable
-        (x of shape (N, h w), rng) -> (input (N, P a b), target (N,) of int). The input is the image put together again
-        without the gaps, as rows of pixels.
+@np.errstate(under="ignore")
+def normalise(x: Array, floor: float = 10 / 255**2) -> Array:
+    """Mean and contrast divided out along the last axis [jigsaw.5].
 
-    Raises
-    ------
-    TypeError, ValueError
-        If the images cannot be cut so, or a row of `permutations` is not a permutation.
+    The floor is in the units of the variance; its default suits intensities from 0 to 1.
     """
-    pixels, place = _layout(shape, grid, gap)
-    permutations = integers(permutations, "permutations", low=0, high=len(pixels), ndim=2)
-    if permutations.shape[1] != len(pixels) or (np.sort(permutations) != np.arange(len(pixels))).any():
-        raise ValueError(f"permutations: expected in each row the numbers 0 to {len(pixels) - 1}, one for each patch")
-
-    def task(x, rng):
-        x = array(x, "x", shape=(None, shape[0] * shape[1]))
-        xp = namespace(x)
-        c = generator(rng).integers(len(permutations), size=len(x))
-        q = _reorder(x, pixels, permutations[c])  # [patches.2]
-        q = normalise(q) if normalised else q
-        return q.reshape(len(x), -1)[:, xp.asarray(place)], xp.asarray(c)
-
-    return task
-
-
-def normalise(x, floor=10 / 255**2):
-    """Mean and contrast divided out along the last axis [patches.4].
-
-    Parameters
-    ----------
-    x : array_like, shape (..., n)
-    floor : float
-        Added to the variance, > 0. The default suits intensities in [0, 1]: it is 10 on the scale 0 .. 255.
-
-    Returns
-    -------
-    ndarray
-        Of the shape of `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit.
-    """
-    x, floor = array(x, "x"), number(floor, "floor", low=0, open_low=True)
-    if x.ndim == 0:
-        raise ValueError(f"x: got the number {x}, expected at least one dimension")
+    x = check_rows(x, "x")
+    floor = check_number(floor, "floor", low=0, open_low=True)
     x = x - x.mean(axis=-1, keepdims=True)
-    return x / namespace(x).sqrt((x * x).mean(axis=-1, keepdims=True) + floor)  # [patches.4]
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + floor)  # [jigsaw.5] (qᵢ − mean q)/√(var q + floor)
 
 
-def far_permutations(P, K, rng=None):
-    """K orders of P patches, each as far from those before as can be [patches.3].
+def max_hamming_permutations(P: int, K: int, rng=None) -> np.ndarray:
+    """K different orders of P ≤ 9 patches, (K, P), each as far from those before as possible [jigsaw.4].
 
-    Parameters
-    ----------
-    P : int
-        Number of patches, at most 9: all P! orders are compared.
-    K : int
-        Number of orders, at most P!.
-    rng : int, numpy.random.Generator or None
-        Chooses the first, and among equals.
-
-    Returns
-    -------
-    ndarray of int, shape (K, P)
-        No two rows are the same.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If P or K is not an integer in its range.
+    `rng` chooses the first, and among equals. All P! orders are compared, K times.
     """
-    every = np.array(list(itertools.permutations(range(count(P, "P", high=9)))))
-    count(K, "K", high=len(every))
-    generator(rng).shuffle(every)
+    every = np.array(list(itertools.permutations(range(check_count(P, "P", high=9)))))  # (P!, P)
+    K = check_count(K, "K", high=len(every))
+    check_rng(rng).shuffle(every)
     chosen, distance = [0], np.zeros(len(every))
     while len(chosen) < K:
-        distance += (every != every[chosen[-1]]).sum(axis=1)  # [patches.3]
-        distance[chosen[-1]] = -np.inf
-        chosen.append(int(distance.argmax()))
+        last = chosen[-1]
+        distance += (every != every[last]).sum(axis=1)  # [jigsaw.4] Σⱼ d(π, πⱼ), for each π
+        distance[last] = -np.inf  # not again
+        chosen.append(distance.argmax())
     return every[chosen]
-
-
-def _layout(shape, grid, gap):
-    """Where the pixels of each patch are in the image, shape (P, a b), and where each pixel is once patches follow on.
-
-    `x[:, pixels]` cuts images (rows) into patches; `q.reshape(N, -1)[:, place]` puts them together without the gaps.
-    """
-    (h, w), (r, c), gap = pair(shape, "shape"), pair(grid, "grid"), count(gap, "gap", low=0)
-    a, b = (h - (r - 1) * gap) // r, (w - (c - 1) * gap) // c
-    if a < 1 or b < 1 or (r * a + (r - 1) * gap, c * b + (c - 1) * gap) != (h, w):
-        raise ValueError(f"grid: got {r} x {c} patches with gaps of {gap}, expected to fill {h} x {w} pixels equally")
-
-    def corners(step_down, step_across, width):
-        rows = (np.arange(r)[:, None] * step_down + np.arange(a)).reshape(r, 1, a, 1)
-        columns = (np.arange(c)[:, None] * step_across + np.arange(b)).reshape(1, c, 1, b)
-        return (rows * width + columns).reshape(r * c, a * b)
-
-    return corners(a + gap, b + gap, w), np.argsort(corners(a, b, c * b).ravel())
-
-
-def _reorder(x, pixels, order):
-    """The patches of each image in an order of its own (shape (N, P)), shape (N, P, a b)."""
-    xp = namespace(x)
-    return x[xp.arange(len(x))[:, None, None], xp.asarray(pixels[order])]

@@ -1,235 +1,154 @@
-"""Pretext tasks by classification: tell the data from something that is not quite the data.
+"""Data against noise: a classifier that tells data from noise has learned the ratio of their densities.
 
-    symbol      meaning                                                         shape
-    x           data, one sample per row                                        (N, n)
-    p_d, p_n    density of the data, of the noise                               functions of x
-    nu          noise samples per data point                                    integer
-    T           target: 1 for data, 0 for noise                                 (N (1 + nu), 1)
-    w           weight of a noise sample in the loss (1 for data)               number
-    y(x)        logit: output of the network                                    number
-    m, U, d     mean, principal axes and standard deviations of a Gaussian      (n,), (n, r), (r,)
-    R           correlation matrix of the data                                  (n, n)
+The lecture calls this *contrastive*: the data are contrasted with noise. Most papers of today use the word for another
+task, to tell a second view of the same sample from views of other samples: that is `tasks/views.py`.
 
-**Data against noise.** The logistic loss [losses.2] of N data points x_i and nu N noise points e_j is
+    symbol      in code        meaning                                                      shape
+    x           x              data, one sample per row                                     (N, n)
+    e           e              noise, ν samples for each sample of the data                 (νN, n)
+    ν           nu             noise samples per sample of the data                         1, 2, …
+    T           target         1 for data, 0 for noise                                      (N + νN, 1)
+    w           weight         weight of a noise sample in the loss, where data have 1      number > 0
+    p_d, p_n                   density of the data, of the noise                            functions of x
+    y(x)                       logit: the output of the network                             number
+    μ           mean           mean of a Gaussian                                           (n,)
+    U           axes           its principal axes: orthonormal columns, UᵀU = I             (n, r)
+    σ           deviations     its standard deviations along them                           (r,)
 
-    [contrastive.1]   J = 1/(N (1 + nu)) [ sum_i ln(1 + exp(-y(x_i))) + w sum_j ln(1 + exp(y(e_j))) ]
+**The task.** Stack data and noise and ask of each row which it is. With the target T, the loss [losses.2] becomes
 
-For N to infinity, (1 + nu) J = integral of p_d ln(1 + e^-y) + w nu p_n ln(1 + e^y). Where y is free to take any value
-at any x, the derivative of the integrand is zero: p_d (1 - sigma(y)) = w nu p_n sigma(y), with sigma the logistic
-function, and sigma/(1 - sigma) = e^y. So the classifier has learned a ratio of densities:
+    [noise.1]   J = 1/(N + νN) [Σᵢ ln(1 + e^(−y(xᵢ))) + w Σⱼ ln(1 + e^(y(eⱼ)))]
 
-    [contrastive.2]   y*(x) = ln p_d(x) - ln p_n(x) - ln(w nu)
+**What is learned.** By the law of large numbers, as N → ∞,
 
-Unbalanced, w = 1, the logit is off by ln nu, which must be added; balanced, w = 1/nu, the classes weigh the same and
-nothing need be added. Where p_n is known, so now is p_d: ln p_d = y* + ln p_n + ln(w nu), normalised by itself
-(Gutmann & Hyvarinen 2012, equations 4-8). Gaussian noise is e = m + U (d * z), z ~ N(0, I_r), with
+    (1 + ν) J → ∫ [p_d(x) ln(1 + e^(−y(x))) + wν p_n(x) ln(1 + e^(y(x)))] dx
 
-    [contrastive.3]   covariance U diag(d^2) U^T;   ln p_n(x) = - 1/2 ||U^T (x - m) / d||^2 - sum_k ln d_k - r/2 ln 2 pi
+Let y be free to take any value at any x (a network that is large enough). Then J is least where the integrand is least
+at each x by itself. As ∂/∂y ln(1 + eʸ) = sigmoid(y) and sigmoid(−y) = 1 − sigmoid(y), its derivative in the number
+y = y(x) is
 
-It matches the data's mean and covariance where these are the data's, and is white where U = I and all d_k are equal.
-If the covariance is singular (say, all windows have mean zero), r < n and p_n is the density on the plane of the data.
+    −p_d(x) [1 − sigmoid(y)] + wν p_n(x) sigmoid(y)
 
-**Data against shuffled variables.** Shuffling each variable across the samples, independently, leaves every marginal
-density p_j as it was and makes the variables independent, so [contrastive.2] with nu = 1 becomes
+It rises with y, so there is a minimum where it is zero and no other: where sigmoid(y)/[1 − sigmoid(y)] = eʸ is equal to
+p_d(x)/[wν p_n(x)]. The classifier has learned a ratio of densities (Gutmann & Hyvärinen 2012, equations 4–8):
 
-    [contrastive.4]   y*(x) = ln p_d(x) - sum_j ln p_j(x_j);    E y*(x) over the data = I(x_1, ..., x_n)
+    [noise.2]   y*(x) = ln p_d(x) − ln p_n(x) − ln(wν)      (theorem)
 
-the mutual information, in nats. For Gaussian data it is known in closed form:
+With w = 1 the logit is off by ln ν, which must be added; with w = 1/ν ("balanced") both classes weigh the same and
+nothing is to be added. If p_n is known, so now is p_d, with its normaliser: ln p_d = y* + ln p_n + ln(wν).
 
-    [contrastive.5]   I = - 1/2 ln det R
+Conditions: p_n(x) > 0 wherever p_d(x) > 0. Where p_n = 0 and p_d > 0, the derivative is negative at every y: the loss
+falls for ever as y → ∞, and of p_d nothing is learned. Where p_d = 0 and p_n > 0, y → −∞, which is right: ln p_d = −∞.
+Where both are so small that hardly any sample falls there, y is hardly determined.
 
-(Two shuffled variables still come from the same sample with probability 1/N: shuffle within large batches.) Patches
-shuffled within an image are in `patches`.
+**Gaussian noise.** Take z ~ N(0, I_r) and e = μ + U(σ ⊙ z). Then E e = μ and Cov e = U diag(σ²) Uᵀ. As UᵀU = I,
+z = Uᵀ(e − μ)/σ, and the map z ↦ e scales volumes by Πₖ σₖ. So, with ln N(z; 0, I_r) = −½ ‖z‖² − (r/2) ln 2π,
+
+    [noise.3]   e = μ + U(σ ⊙ z),    ln p_n(x) = −½ ‖Uᵀ(x − μ)/σ‖² − Σₖ ln σₖ − (r/2) ln 2π
+
+If μ and U diag(σ²) Uᵀ are the mean and the covariance of the data, mean and covariance are no help to the classifier,
+which must look for what is not Gaussian. If U = I and all σₖ are equal, the noise is isotropic ("white"), and a
+classifier can do well by the covariance alone. If the covariance of the data is singular (say, all windows have mean
+zero), then r < n, and p_d and p_n are densities on the plane of the data, where the condition of [noise.2] holds again.
+
+>>> from minissl.nn.losses import sigmoid_cross_entropy
+>>> from minissl.nn.mlp import MLP
+>>> from minissl.nn.optimizers import lbfgs
+>>> from minissl.nn.training import objective
+>>> rng = np.random.default_rng(0)
+>>> x = 1 + rng.standard_normal((20_000, 1))  # p_d = N(1, 1)
+>>> noise = Gaussian([0.0], [[1.0]], [1.0])  # p_n = N(0, 1)
+>>> task = against_noise(noise, nu=2)
+>>> net = MLP((1, 1), rng=0, dtype="float64")  # y = W x + b, and y* = x − ½ − ln 2
+>>> W, b = lbfgs(objective(net, task(x, rng), sigmoid_cross_entropy), net.theta).theta
+>>> print(f"W = {W:.1f} (1), b = {b:.1f} ({-0.5 - np.log(2):.1f})")
+W = 1.0 (1), b = -1.2 (-1.2)
+
+Sources: Gutmann & Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, with applications to
+natural image statistics (2012), section 2.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from minissl.backend import array, count, generator, namespace, normal
+from minissl._arrays import Array, Task, normal
+from minissl._checks import check_array, check_count, check_gaussian, check_rng, check_sampler, check_varied
+
+
+def against_noise(noise, nu: int = 1, balanced: bool = False) -> Task:
+    """The task: which rows are data, which are noise [noise.1]? For `sigmoid_cross_entropy` and one output.
+
+    `noise` is a Gaussian, or has another method sample(N, rng) -> (N, n). Each batch draws noise of its own; its rows
+    follow the data's. `balanced`: noise has the weight w = 1/ν, and the best logit [noise.2] is ln p_d − ln p_n;
+    otherwise w = 1, and it is ln p_d − ln p_n − ln ν.
+    """
+    return functools.partial(_against_noise, check_sampler(noise, "noise"), check_count(nu, "nu"), balanced)
+
+
+def _against_noise(noise, nu, balanced, x, rng):
+    x = check_array(x, "x", ndim=2)
+    N, n = x.shape
+    e = check_array(noise.sample(nu * N, check_rng(rng)), "noise", shape=(nu * N, n), like=x)
+    input, target = _against(x, e)
+    return (input, target, target + (1 - target) / nu) if balanced else (input, target)  # w: 1 for data, 1/ν for noise
+
+
+def _against(x: Array, e: Array) -> tuple[Array, Array]:
+    """Data (N, n) and what they are told from (M, n), stacked; targets (N + M, 1), 1 for data, 0 for the others."""
+    target = np.zeros((len(x) + len(e), 1), dtype=x.dtype, like=x)
+    target[: len(x)] = 1
+    return np.concatenate([x, e]), target  # [noise.1] T = 1 for data, 0 for noise
 
 
 class Gaussian(NamedTuple):
-    """A Gaussian distribution [contrastive.3] to draw noise from.
+    """A Gaussian distribution [noise.3]: mean μ (n,), axes U (n, r), deviations σ (r,), in the units of the data."""
 
-    Its mean m (n,), axes U (n, r) with orthonormal columns, and deviations d (r,) are in the units of the data.
+    mean: Array
+    axes: Array
+    deviations: Array
+
+    def sample(self, N: int, rng) -> Array:
+        """N independent samples, (N, n)."""
+        mean, U, sigma = check_gaussian(*self)
+        z = normal(check_rng(rng), (check_count(N, "N"), len(sigma)), like=mean)
+        return mean + (z * sigma) @ U.T  # [noise.3] e = μ + U(σ ⊙ z)
+
+    @np.errstate(under="ignore")  # the square of a tiny z is zero
+    def log_density(self, x: Array) -> Array:
+        """ln p_n at each row of x, (N,), in nats. If r < n, the component of x − μ orthogonal to U is ignored."""
+        mean, U, sigma = check_gaussian(*self)
+        x = check_array(x, "x", shape=(None, len(mean)), like=mean)
+        z = (x - mean) @ U / sigma
+        # [noise.3] −½ ‖z‖² − Σₖ ln σₖ − (r/2) ln 2π
+        return -0.5 * (z * z).sum(axis=1) - np.log(sigma).sum() - len(sigma) / 2 * math.log(2 * math.pi)
+
+
+@np.errstate(under="ignore")
+def fit_gaussian(x: Array) -> Gaussian:
+    """The Gaussian with the mean and the covariance of the data (N, n); of rank r < n if these lie on a plane.
+
+    A direction is kept if its variance exceeds what rounding alone can cause: ε² E‖x‖², as each number in x is rounded
+    by up to ε/2 of itself (ε of x's dtype), and n ε λ₁ in the eigenvalues of C (ε of float64, in which C is computed).
     """
-
-    mean: np.ndarray
-    axes: np.ndarray
-    deviations: np.ndarray
-
-    def sample(self, N, rng):
-        """N independent samples, shape (N, n)."""
-        mean, U, d = self._parts()
-        z = normal(generator(rng), (count(N, "N"), len(d)), mean)
-        return mean + (z * d) @ U.T
-
-    def log_density(self, x):
-        """ln p_n at each row of `x` (shape (N, n)), in nats, shape (N,). What of x lies off the plane is not seen."""
-        mean, U, d = self._parts()
-        x = array(x, "x", shape=(None, len(mean)), like=mean)
-        z = (x - mean) @ U / d
-        normaliser = namespace(x).log(d).sum() + len(d) * (math.log(2 * math.pi) / 2)
-        return -0.5 * (z * z).sum(axis=1) - normaliser  # [contrastive.3]
-
-    def _parts(self):
-        """m, U and d at the door: anybody can put a Gaussian together."""
-        mean = array(self.mean, "mean", ndim=1)
-        U = array(self.axes, "axes", shape=(len(mean), None), like=mean)
-        d = array(self.deviations, "deviations", shape=(U.shape[1],), like=mean)
-        if not (d > 0).all():
-            raise ValueError(f"deviations: got {d}, expected positive numbers")
-        return mean, U, d
-
-
-def gaussian_like(x):
-    """The Gaussian with the mean and covariance of the data [contrastive.3].
-
-    Parameters
-    ----------
-    x : array_like, shape (N, n)
-
-    Returns
-    -------
-    Gaussian
-        Of the dtype and library of `x`; of rank r < n where directions have no variance beyond rounding.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is not a finite floating matrix of more than one sample, or has no variance at all.
-    """
-    x, mean, centred = _centred(x)
-    xp = namespace(x)
-    variances, axes = xp.linalg.eigh(centred.T @ centred / len(x))
-    rounding = max(float(np.finfo(x.dtype).eps) ** 2, float(np.finfo(np.float64).eps))
-    kept = variances > rounding * x.shape[1] * variances.max()
-    return Gaussian(mean.astype(x.dtype), axes[:, kept].astype(x.dtype), xp.sqrt(variances[kept]).astype(x.dtype))
-
-
-def white(x):
-    """White Gaussian noise with the mean of the data and its variance, averaged over the variables [contrastive.3].
-
-    Parameters
-    ----------
-    x : array_like, shape (N, n)
-
-    Returns
-    -------
-    Gaussian
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `gaussian_like`.
-    """
-    x, mean, centred = _centred(x)
-    xp, n = namespace(x), x.shape[1]
-    deviation = (float((centred * centred).sum()) / x.size) ** 0.5
-    return Gaussian(mean.astype(x.dtype), xp.eye(n, dtype=x.dtype), xp.full(n, deviation, dtype=x.dtype))
-
-
-def _centred(x):
-    """x at the door, its mean, and x - mean in float64, for covariances lose half of the digits."""
-    x = array(x, "x", ndim=2, squares=True)
+    x = check_varied(check_array(x, "x", ndim=2, squares=True), "x")
     mean = x.mean(axis=0, dtype=np.float64)
     centred = x - mean
-    if not (centred * centred).any():
-        raise ValueError(f"x: all {len(x)} samples are the same, expected data that vary")
-    return x, mean, centred
+    C = centred.T @ centred / len(x)
+    variances, U = np.linalg.eigh(C)
+    eps, eps64 = (float(np.finfo(dtype).eps) for dtype in (x.dtype, np.float64))
+    kept = variances > np.maximum(eps**2 * (mean @ mean + variances.sum()), eps64 * len(C) * variances.max())
+    return Gaussian(mean.astype(x.dtype), U[:, kept].astype(x.dtype), np.sqrt(variances[kept]).astype(x.dtype))
 
 
-def against_noise(noise, nu=1, balanced=False):
-    """The task: which are data, which are noise [contrastive.1]? For the loss `logistic` and a network with one output.
-
-    Parameters
-    ----------
-    noise : Gaussian
-        Or anything else with a method `sample(N, rng)` that returns N samples shaped as the data.
-    nu : int
-        Noise samples per data point.
-    balanced : bool
-        Whether noise samples get the weight 1/nu, so that the optimal logit [contrastive.2] is ln p_d - ln p_n.
-        Without, it is ln p_d - ln p_n - ln nu.
-
-    Returns
-    -------
-    callable
-        (x of shape (N, n), rng) -> (input (N (1 + nu), n), target (N (1 + nu), 1)), and the weight, shaped as the
-        target, if balanced. The data come first.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If nu is not a positive integer, or `noise` cannot be sampled.
-    """
-    nu = count(nu, "nu")
-    if not callable(getattr(noise, "sample", None)):
-        raise TypeError(f"noise: got {type(noise).__name__}, expected an object with a method sample(N, rng)")
-
-    def task(x, rng):
-        x = array(x, "x", ndim=2)
-        return _against(x, noise.sample(nu * len(x), generator(rng)), 1 / nu if balanced else None)
-
-    return task
-
-
-def _against(x, e, w=None):
-    """Data and noise stacked, their targets, and their weights if the noise has one."""
-    xp, N, e = namespace(x), len(x), array(e, "noise", shape=(None, x.shape[1]), like=x)
-    target = xp.zeros((N + len(e), 1), dtype=x.dtype)
-    target[:N] = 1
-    pair = xp.concatenate([x, e]), target  # [contrastive.1]
-    return pair if w is None else (*pair, target + w * (1 - target))
-
-
-def against_shuffled(shuffle=None):
-    """The task: which are data, which are shuffled [contrastive.4]? For `logistic` and one output.
-
-    Parameters
-    ----------
-    shuffle : callable, optional
-        (x, rng) -> x shuffled. Default: `shuffle_variables`; for images `shuffle_patches(shape, grid)`.
-
-    Returns
-    -------
-    callable
-        (x of shape (N, n), rng) -> (input (2N, n), target (2N, 1)). The data come first.
-
-    Raises
-    ------
-    TypeError, ValueError
-        From the task, if x is unfit, or `shuffle` returns another shape.
-    """
-    shuffle = shuffle_variables if shuffle is None else shuffle
-
-    def task(x, rng):
-        x = array(x, "x", ndim=2)
-        return _against(x, shuffle(x, generator(rng)))
-
-    return task
-
-
-def shuffle_variables(x, rng):
-    """Each variable shuffled across the samples by itself, so that variables become independent [contrastive.4].
-
-    Parameters
-    ----------
-    x : array_like, shape (N, n)
-    rng : int, numpy.random.Generator or None
-
-    Returns
-    -------
-    ndarray, shape (N, n)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is unfit.
-    """
-    x = array(x, "x", ndim=2)
-    xp, (N, n) = namespace(x), x.shape
-    rows = generator(rng).permuted(np.tile(np.arange(N), (n, 1)), axis=1).T
-    return x[xp.asarray(rows), xp.arange(n)]
+@np.errstate(under="ignore")
+def isotropic_gaussian(x: Array) -> Gaussian:
+    """White noise with the mean of the data (N, n) and, in every direction, their variance averaged over variables."""
+    x = check_varied(check_array(x, "x", ndim=2, squares=True), "x")
+    n = x.shape[1]
+    mean = x.mean(axis=0, dtype=np.float64)
+    deviation = float(((x - mean) ** 2).mean()) ** 0.5
+    U, sigma = np.identity(n, dtype=x.dtype, like=x), np.full_like(x, deviation, shape=n)
+    return Gaussian(mean.astype(x.dtype), U, sigma)
