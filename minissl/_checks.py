@@ -81,9 +81,7 @@ def check_plain(a, name, like=None):
         raise TypeError(f"{name}: got a sparse {type(a).__name__}, expected a dense array; call {name}.toarray()")
     arrays = [b for b in (a, like) if hasattr(b, "__array_function__")]
     if len({isinstance(b, np.ndarray) for b in arrays}) > 1:
-        raise TypeError(
-            f"{name}: NumPy and CuPy arrays are mixed; call cupy.asarray(a) or cupy.asnumpy(a) on one side"
-        )
+        raise TypeError(f"{name}: NumPy and CuPy arrays are mixed; call cupy.asarray(a) or cupy.asnumpy(a) on one side")
     if hasattr(a, "__array_function__") and not isinstance(a, np.ndarray):
         return a
     try:
@@ -525,7 +523,7 @@ def check_one_output(net, name):
     if not hasattr(net, "sizes") or not hasattr(net, "at"):
         raise TypeError(f"{name}: got {type(net).__name__}, expected an MLP")
     if net.sizes[-1] != 1:
-        raise ValueError(f"{name}: got {net.sizes[-1]} outputs, expected one, ln p")
+        raise ValueError(f"{name}: got {net.sizes[-1]} outputs, expected one")
     return net
 
 
@@ -601,3 +599,19 @@ def check_samples(x, name):
     if len(x) < 2:
         raise ValueError(f"{name}: got 1 sample, which does not vary; expected at least 2")
     return x
+
+
+def check_generator(generator, name):
+    """A generator: a network `net` from latent noise to data, and a method `sample`."""
+    if not hasattr(getattr(generator, "net", None), "theta") or not callable(getattr(generator, "sample", None)):
+        raise TypeError(f"{name}: got {type(generator).__name__}, expected a Generator")
+    return generator
+
+
+def check_two_optimizers(optimizers, name):
+    """Two optimizers, one for each of two networks."""
+    if not isinstance(optimizers, (tuple, list)) or not all(hasattr(a, "step") for a in optimizers):
+        raise TypeError(f"{name}: got {optimizers!r}, expected two optimizers, such as (Adam(), Adam())")
+    if len(optimizers) != 2 or optimizers[0] is optimizers[1]:
+        raise ValueError(f"{name}: got {optimizers!r}, expected two different ones, one for each network")
+    return optimizers

@@ -116,8 +116,10 @@ class Adam:
         FloatingPointError if the squares of g overflow: v would be infinite and the step zero for ever.
         """
         g, self.state = check_gradient(g, self.state, self.arrays)
-        if not math.isfinite(g @ g):
-            raise NonFiniteError(f"g: is not finite, or its squares overflow {g.dtype}, expected less; scale data or loss down")
+        if not math.isfinite(np.vdot(g, g)):
+            raise NonFiniteError(
+                f"g: is not finite, or its squares overflow {g.dtype}, expected less; scale data or loss down"
+            )
         M, V, step = self.state
         self.t += 1
         c = ((1 - self.beta2**self.t) / (1 - self.beta2)) ** 0.5
