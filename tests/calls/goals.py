@@ -1,0 +1,208 @@
+"""goals/: probe, densities and noise-contrastive estimation, sampling."""
+
+import numpy as np
+from arguments import array, count, integers, number, one_of, pair
+from calls.nn import net
+from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, NAMED_X, RNG, SIGMA, SPD, X, row
+from calls.tasks import NOISE
+
+from minissl.goals import densities, langevin, nce, optimal_noise, probe
+from minissl.nn.mlp import MLP
+
+
+def score_of(x, *_):
+    return -x
+
+
+def log_density(x):
+    return -0.5 * (x * x).sum(axis=1), -x
+
+
+# probe
+
+LABELLED = {"features": array(X, (0,), alone=True, name="features|labels"), "labels": integers(LABELS, 7, (0,))}
+LABELLED["labels"].bad.update({"one class": np.zeros(7, int), "a class left out": np.array([0, 2, 0, 2, 0, 2, 0])})
+L2 = number(0.1, 0, open_low=True)
+TOLERANCE = number(1e-5, 0, allowed={"None": "what the penalty asks for"})
+PROBE = probe.linear_probe(X, LABELS, 0.1)
+row(
+    "probe.objective",
+    lambda theta, l2: probe.objective(X, LABELS, l2)(theta),
+    theta=array(np.ones(12), (0,)),
+    l2=L2,
+)
+row("probe.linear_probe", probe.linear_probe, 1e-3, **LABELLED, l2=L2, tolerance=TOLERANCE, iterations=count(100))
+row(
+    "probe.cross_validate_l2",
+    probe.cross_validate_l2,
+    1e-2,
+    **LABELLED,
+    candidates=array([0.1, 1.0], alone=True, bad={"none": [], "zero": [0.1, 0], "negative": [-1.0]}),
+    folds=count(2, 7, low=2),
+    **RNG,
+    tolerance=TOLERANCE,
+)
+row("probe.Probe.logits", PROBE.logits, features=array(X, (1,)))
+row("probe.Probe.predict", PROBE.predict, features=array(X, (1,)))
+row(
+    "probe.pooled_features",
+    probe.pooled_features,
+    f=one_of(lambda q: q[:, :2] ** 2, None, "f", lambda q: q[1:], lambda q: None),
+    images=array(IMAGES, alone=True),
+    window=pair((2, 3), bad={"too high": (5, 3), "too wide": (2, 7)}),
+    grid=pair((1, 2), bad={"too many": (4, 1)}),
+    block=count(2),
+)
+row("probe.Whitening.__call__", probe.whitening(X), q=array(X, (1,)))
+row("probe.whitening", probe.whitening, **ALONE_X, floor=number(0.1, 0, open_low=True))
+
+# densities
+
+THETA = np.array([1.0, 0.1, 0.2, 1.5, 0.3, 0.8, 0.1, -0.2, 0.3, -2.0])  # a Gaussian in three dimensions
+ICA = np.append(SPD.ravel(), -1.0)
+
+
+def both(model):
+    """ln p_m, the weighted sum of g, and the score."""
+    log_p, vjp = model
+    return log_p, *vjp(np.ones(len(log_p)), input_gradient=True)
+
+
+row(
+    "densities.gaussian",
+    lambda theta, x: both(densities.gaussian(theta, x)),
+    theta=array(THETA, (0,)),
+    x=array(X, (1,), name="x|theta"),
+)
+row(
+    "densities.gaussian_theta",
+    densities.gaussian_theta,
+    mean=array(X[0], (0,), name="mean|covariance"),
+    covariance=array(SPD, (0, 1), bad={"indefinite": -SPD, "not symmetric": SPD + np.triu(SPD)}),
+)
+row("densities.precision_matrix", densities.precision_matrix, theta=array(THETA, (0,), alone=True), n=count(3, 3))
+for source in densities.logcosh, densities.laplace:
+    u = array(X, alone=True, any_shape=True, allowed=ELEMENTWISE)
+    row(f"densities.{source.__name__}", source, u=u)
+SOURCE = one_of(densities.laplace, None, "laplace", 3)
+row(
+    "densities.ica",
+    lambda theta, x, source: both(densities.ica(theta, x, source)),
+    theta=array(ICA, (0,)),
+    x=array(X, (1,), name="x|theta"),
+    source=SOURCE,
+)
+row(
+    "densities.ica_likelihood",
+    lambda B, x, source: densities.ica_likelihood(x, source)(B),
+    B=array(SPD.ravel(), (0,), bad={"singular": np.ones(9)}),
+    x=array(X, (1,), name="x|B"),
+    source=SOURCE,
+)
+NETWORK = one_of(net(1), net(2), score_of, None, name="net")
+row(
+    "densities.network_log_density",
+    lambda theta, x, network: both(densities.network_log_density(network)(theta, x)),
+    theta=array(net(1).theta, (0,)),
+    x=array(X, (1,)),
+    network=NETWORK,
+)
+MODEL = one_of(densities.gaussian, None, "gaussian", 3)
+row(
+    "densities.log_density_and_score",
+    lambda model, theta, x: densities.log_density_and_score(model, theta)(x),
+    model=MODEL,
+    theta=array(THETA, (0,)),
+    x=array(X, (1,), name="x|theta"),
+)
+
+# nce, optimal_noise
+
+NODES = {"weights": array(np.full(7, 1 / 7), (0,), bad={"negative": -np.ones(7) / 7, "another sum": np.ones(7)})}
+NU = number(2.0, 0, open_low=True)
+row(
+    "nce.objective",
+    lambda model, theta, x, e: nce.objective(model, x, e, NOISE)(theta),
+    model=MODEL,
+    theta=array(THETA, (0,)),
+    x=array(X, (1,), name="x|e"),
+    e=array(X[:5], (1,)),
+)
+row(
+    "nce.estimate",
+    lambda model, theta, x, **o: nce.estimate(model, theta, x, NOISE, **o),
+    1e-4,
+    model=MODEL,
+    theta=array(THETA, (0,)),
+    x=array(X, (1,), name="x|e|theta"),
+    nu=count(2),
+    **RNG,
+    iterations=count(5),
+    tolerance=number(1e-3, 0),
+)
+row(
+    "nce.parameter_scores",
+    nce.parameter_scores,
+    model=MODEL,
+    theta=array(THETA, (0,)),
+    x=array(X, (1,), name="x|theta"),
+)
+row("nce.information", nce.information, g=array(X, (0,)), weights=array(np.full(7, 1 / 7), (0,)))
+ROWS_14 = np.vstack([X, X[::-1] ** 2])
+row(
+    "nce.asymptotic_covariance",
+    lambda model, theta, x, **o: nce.asymptotic_covariance(model, theta, x, NOISE, **o),
+    model=MODEL,
+    theta=array(THETA, (0,), name="theta|x"),
+    x=array(ROWS_14, (1,), name="x|theta|weights"),
+    nu=NU,
+    weights=array(np.full(14, 1 / 14), (0,), bad={"another sum": np.ones(14)}, allowed={"None": "equal weights"}),
+)
+row(
+    "optimal_noise.optimal_noise",
+    optimal_noise.optimal_noise,
+    model=MODEL,
+    theta=array([1.0, 0.1, -1.0], (0,)),
+    x=array(X[:, :1], (0, 1), name="x|theta|weights"),
+    nu=NU,
+    **NODES,
+    iterations=count(500),
+    tolerance=number(1e-2, 0),
+)
+
+# langevin
+
+CHAINS = {**ALONE_X, "step": number(0.1, 0, open_low=True), "steps": count(3), **RNG}
+SIGMAS = array(
+    [2.0, 1.0, 0.5], alone=True, bad={"rising": [1.0, 2.0], "equal": [1.0, 1.0], "zero": [1.0, 0.0], "negative": [-1.0]}
+)
+SCORE = one_of(score_of, None, "score", lambda x, *_: x[1:], lambda x, *_: None)
+row("langevin.langevin", lambda score, **o: langevin.langevin(score, path=True, **o), score=SCORE, **CHAINS)
+LOG_DENSITY = "log_density|log_p|score"
+row(
+    "langevin.mala",
+    lambda log_density, **o: langevin.mala(log_density, path=True, **o),
+    log_density=one_of(log_density, None, "density", score_of, lambda x: (x, -x), lambda x: None, name=LOG_DENSITY),
+    **CHAINS,
+)
+row(
+    "langevin.annealed_langevin",
+    lambda score, **o: langevin.annealed_langevin(score, path=True, **o),
+    score=SCORE,
+    sigmas=SIGMAS,
+    **CHAINS,
+)
+row(
+    "langevin.noise_conditional",
+    lambda sigmas, x, rng: langevin.noise_conditional(sigmas)(x, rng),
+    sigmas=SIGMAS,
+    **ALONE_X,
+    **RNG,
+)
+row(
+    "langevin.conditional_score",
+    lambda net, x, sigma: langevin.conditional_score(net)(x, sigma),
+    net=one_of(MLP((4, 5, 3), rng=0, dtype="float64"), None, "net", 3),
+    x=array(X, (1,)),
+    sigma=SIGMA,
+)
