@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minissl.gradcheck import central_difference, complex_step, gradient_error, relative_error, taylor_slope
+from minissl.nn.gradcheck import central_difference, complex_step, gradient_error, relative_error, taylor_slope
 
 
 def _problem(seed, n=5):

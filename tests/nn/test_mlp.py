@@ -1,14 +1,19 @@
 """The network against its equations, written naively, and its gradients against the derivative of those."""
 
+import copy
+import multiprocessing
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import minissl as ssl
-from minissl.gradcheck import central_difference, complex_step, relative_error, taylor_slope
-from minissl.losses import logistic, softmax, squared_error
-from minissl.mlp import ACTIVATIONS, MLP
+import minissl
+from minissl.nn.gradcheck import central_difference, complex_step, relative_error, taylor_slope
+from minissl.nn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from minissl.nn.mlp import PHI as ACTIVATIONS
+from minissl.nn.mlp import MLP
 
 seeds = st.integers(0, 2**32 - 1)
 SMOOTH = {"tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "identity": lambda z: z}
@@ -16,7 +21,7 @@ PHI = SMOOTH | {"relu": lambda z: z * (np.real(z) > 0)}
 
 
 @st.composite
-def networks(draw, activations=ACTIVATIONS):
+def networks(draw, activations=tuple(ACTIVATIONS)):
     """A network of depth 1 to 4 with distinct sizes, any activations, and biases that are not zero."""
     depth = draw(st.integers(1, 4))
     sizes = draw(st.lists(st.integers(2, 7), min_size=depth + 1, max_size=depth + 1, unique=True))
@@ -46,7 +51,7 @@ def away_from_kinks(net, x, distance=1e-3):
 
 
 def target_for(loss, shape, rng):
-    if loss is softmax:
+    if loss is softmax_cross_entropy:
         return rng.integers(shape[1], size=shape[0])
     return rng.standard_normal(shape) if loss is squared_error else rng.uniform(0, 1, shape)
 
@@ -68,7 +73,7 @@ def test_forward_is_the_equation(net, seed):
 
 
 @pytest.mark.equation("mlp.2", "mlp.3", "mlp.5")
-@pytest.mark.parametrize("loss", [squared_error, logistic, softmax])
+@pytest.mark.parametrize("loss", [squared_error, sigmoid_cross_entropy, softmax_cross_entropy])
 @pytest.mark.parametrize("penalised", [False, True])
 @given(net=networks(), seed=seeds)
 def test_gradient_of_the_parameters(net, loss, penalised, seed):
@@ -77,7 +82,7 @@ def test_gradient_of_the_parameters(net, loss, penalised, seed):
     assume(away_from_kinks(net, x))
     pair = (x, target_for(loss, (3, net.sizes[-1]), rng))
     penalties = {l: quartic for l in range(1, len(net.sizes) - 1)} if penalised else {}
-    theta, J = net.theta.copy(), ssl.objective(net, pair, loss, penalties)
+    theta, J = net.theta.copy(), minissl.objective(net, pair, loss, penalties)
 
     def formula(t):
         H = naive_layers(net, t, x)[1]
@@ -92,7 +97,7 @@ def test_gradient_of_the_parameters(net, loss, penalised, seed):
 def test_gradient_against_the_complex_step_through_the_formula(net, seed):
     rng = np.random.default_rng(seed)
     x, target = rng.standard_normal((3, net.sizes[0])), rng.standard_normal((3, net.sizes[-1]))
-    _, grad = ssl.objective(net, (x, target), squared_error)(net.theta.copy())
+    _, grad = minissl.objective(net, (x, target), squared_error)(net.theta.copy())
 
     def formula(t):
         return ((naive_layers(net, t, x)[1][-1] - target) ** 2).sum() / 3
@@ -122,7 +127,7 @@ def test_taylor_remainder(activation):
     x = rng.standard_normal((7, 4))
     while not away_from_kinks(net, x):
         x = rng.standard_normal((7, 4))
-    J = ssl.objective(net, (x, rng.standard_normal((7, 3))), squared_error)
+    J = minissl.objective(net, (x, rng.standard_normal((7, 3))), squared_error)
     theta, d = net.theta.copy(), rng.standard_normal(net.theta.size)
     assert taylor_slope(J, theta, d, h=1e-5) == pytest.approx(2, abs=0.05)
 
@@ -146,7 +151,7 @@ def test_relu_at_its_kink_has_derivative_zero():
 
 
 @given(net=networks(), seed=seeds)
-def test_forward_and_backward_are_pure_and_buffers_change_nothing(net, seed):
+def test_forward_and_backward_are_pure(net, seed):
     rng = np.random.default_rng(seed)
     x, delta = rng.standard_normal((3, net.sizes[0])), rng.standard_normal((3, net.sizes[-1]))
     penalties = {l: rng.standard_normal((3, net.sizes[l])) for l in range(1, len(net.sizes) - 1)}
@@ -159,13 +164,6 @@ def test_forward_and_backward_are_pure_and_buffers_change_nothing(net, seed):
     assert np.array_equal(first, second)
     assert all(map(np.array_equal, layers, net.forward(x)))
     assert all(map(np.array_equal, layers, H))
-    work = net.workspace(3)
-    for _ in range(2):
-        filled = net.forward(x, out=work)
-        assert filled is work.H
-        assert all(map(np.array_equal, layers, filled))
-        assert net.backward(filled, delta, penalties, out=work) is work.grad
-        assert np.array_equal(work.grad, first)
     assert all(map(np.array_equal, kept, (x, delta, net.theta, *penalties.values())))
 
 
@@ -219,6 +217,88 @@ def test_signal_keeps_its_variance_through_relu_layers():
     assert (abs(moments.mean(axis=0) - 0.5) < 5 * moments.std(axis=0) / 30**0.5).all()
 
 
+COPIES = {"deepcopy": copy.deepcopy, "copy": copy.copy} | {
+    f"pickle {p}": lambda net, p=p: pickle.loads(pickle.dumps(net, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)
+}
+NETWORKS = {
+    "MLP": lambda: MLP((4, 3, 2), "tanh", rng=7),
+    "EmbeddingMLP": lambda: minissl.EmbeddingMLP(words=5, context=4, dimension=2, hidden=(3,), rng=7),
+}
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_a_copy_lives_and_has_parameters_of_its_own(make, duplicate):
+    """It trains to the same bits as a network made anew, its weights are views of its theta, the original stays."""
+    original, fresh = make(), make()
+    net = duplicate(original)
+    x = np.random.default_rng(0).integers(5, size=(20, 4))
+    for n in (net, fresh):
+        minissl.train(n, x, _last_two, minissl.softmax_cross_entropy, epochs=3, batch_size=8, rng=1)
+    assert net.theta.tobytes() == fresh.theta.tobytes() != original.theta.tobytes()
+    assert original.theta.tobytes() == make().theta.tobytes()
+    for part in (*net.weights, *net.biases):
+        assert np.shares_memory(part, net.theta)
+    net.theta[:] = 0
+    assert not net(x[:, :4]).any()
+
+
+def _last_two(x, rng):
+    return x, (x[:, -1] > 2).astype(int)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_network_trains_in_another_process(start):
+    """Sent there by pickle and back again, it has the bits of one that stayed here."""
+    net, here = MLP((3, 2), rng=0), MLP((3, 2), rng=0)
+    x = np.random.default_rng(0).standard_normal((20, 3), dtype=np.float32)
+    _train_a_little(here, x)
+    if start not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {start} on this system")
+    with multiprocessing.get_context(start).Pool(1) as pool:
+        there = pool.apply(_train_a_little, (net, x))
+    assert there.theta.tobytes() == here.theta.tobytes() != net.theta.tobytes()
+
+
+def _train_a_little(net, x):
+    minissl.train(net, x, _head, minissl.squared_error, epochs=2, batch_size=8, rng=0)
+    return net
+
+
+def _head(x, rng):
+    return x, x[:, :2]
+
+
+def test_the_network_at_other_parameters_leaves_this_one_alone():
+    net = MLP((3, 2), rng=0, dtype="float64")
+    kept, x = net.theta.copy(), np.ones((1, 3))
+    twin = net.at(2 * kept)
+    assert np.array_equal(twin(x), 2 * net(x))
+    assert np.array_equal(net.theta, kept)
+
+
+def test_features_are_any_layer():
+    net = MLP((3, 5, 4, 2), rng=0, dtype="float64")
+    H = net.forward(np.ones((2, 3)))
+    for l in (*range(4), *range(-4, 0)):
+        assert np.array_equal(net.features(np.ones((2, 3)), l), H[l])
+    assert np.array_equal(net.features(np.ones((2, 3))), H[2])
+    with pytest.raises(ValueError, match="layer: got 4"):
+        net.features(np.ones((2, 3)), 4)
+
+
+def test_a_network_says_what_it_is():
+    assert repr(MLP((3, 4, 2), "tanh")) == "MLP((3, 4, 2), ('tanh',), dtype='float32')"
+
+
+def test_initial_gains_of_sigmoid_and_identity_are_one():
+    """Sample variance of the weights behind each kind of layer, against 1/n, to five standard errors."""
+    for activation in ("sigmoid", "identity"):
+        W = MLP((300, 400, 300), activation, rng=0, dtype="float64").weights[1]
+        assert len(W) * W.var() == pytest.approx(1, abs=5 * (2 / W.size) ** 0.5)
+
+
 def test_same_seed_same_bits():
     a, b, c = (MLP((4, 3, 2), rng=seed) for seed in (7, 7, 8))
     assert a.theta.tobytes() == b.theta.tobytes() != c.theta.tobytes()
@@ -249,7 +329,8 @@ def test_lists_and_integers_are_converted_other_layouts_work():
         (lambda: MLP((3, 2, 1), None), ValueError, "activation: got None"),
         (lambda: MLP((3, 2), dtype="float16"), TypeError, "dtype: got float16"),
         (lambda: MLP((3, 2), dtype="nonsense"), TypeError, "nonsense"),
-        (lambda: MLP((3, 2), xp="cupy"), TypeError, "xp: got 'cupy'"),
+        (lambda: MLP((3, 2)).features(np.ones((1, 3), "f4"), layer="last"), TypeError, "layer: got 'last'"),
+        (lambda: MLP((3, 2)).at(np.ones(7, "f4")), ValueError, r"theta: got shape \(7,\)"),
         (lambda: MLP((3, 2)).views(np.ones(7)), ValueError, r"vector: got \(7,\), expected .* \(8,\)"),
         (lambda: MLP((3, 2), rng="seed"), TypeError, "rng: got str"),
         (

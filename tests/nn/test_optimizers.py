@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minissl.optimizers import SGD, Adam, lbfgs
+from minissl.nn.optimizers import SGD, Adam, adam, lbfgs
 
 seeds = st.integers(0, 2**32 - 1)
 rates = st.floats(0, 0.999)
@@ -25,6 +25,7 @@ def trajectory(optimizer, gradients):
 @pytest.mark.equation("optimizers.1")
 @given(seed=seeds, mu=rates)
 def test_sgd_is_the_recursion(seed, mu):
+    """Nine steps are those of v ← μ v − α g, θ ← θ + v, written out."""
     gradients = np.random.default_rng(seed).standard_normal((9, 4))
     theta, v, expected = np.zeros(4), np.zeros(4), []
     for g in gradients:
@@ -34,9 +35,10 @@ def test_sgd_is_the_recursion(seed, mu):
     np.testing.assert_allclose(trajectory(SGD(0.1, mu), gradients), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.equation("optimizers.2", "optimizers.3")
+@pytest.mark.equation("optimizers.2", "optimizers.4")
 @given(seed=seeds, beta1=rates, beta2=rates, epsilon=st.sampled_from([1e-8, 1e-2, 1.0]))
 def test_adam_is_algorithm_1(seed, beta1, beta2, epsilon):
+    """Nine steps of `Adam`, and of the plain function `adam`, are those of the paper's recursion."""
     gradients = np.random.default_rng(seed).standard_normal((9, 4))
     theta, m, v, expected = np.zeros(4), np.zeros(4), np.zeros(4), []
     for t, g in enumerate(gradients, start=1):
@@ -45,6 +47,46 @@ def test_adam_is_algorithm_1(seed, beta1, beta2, epsilon):
         theta = theta - 0.1 * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
         expected.append(theta)
     np.testing.assert_allclose(trajectory(Adam(0.1, beta1, beta2, epsilon), gradients), expected, rtol=1e-9, atol=1e-12)
+    theta, m, v = np.zeros(4), np.zeros(4), np.zeros(4)
+    for t, g in enumerate(gradients, start=1):
+        theta, m, v = adam(theta, m, v, g, t, 0.1, beta1, beta2, epsilon)
+        np.testing.assert_allclose(theta, expected[t - 1], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.equation("optimizers.3")
+@given(beta1=rates, beta2=rates, t=st.integers(1, 30))
+def test_what_a_running_mean_lacks_at_first(beta1, beta2, t):
+    """With the same gradient at every step, the running means m and v of `adam` are 1 − βᵗ times it and its square."""
+    g, m, v = np.array([3.0, -0.5]), np.zeros(2), np.zeros(2)
+    for s in range(1, t + 1):
+        _, m, v = adam(np.zeros(2), m, v, g, s, beta1=beta1, beta2=beta2)
+    np.testing.assert_allclose(m, (1 - beta1**t) * g, rtol=1e-10)
+    np.testing.assert_allclose(v, (1 - beta2**t) * g**2, rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [Adam, SGD])
+def test_a_factor_scales_the_learning_rate(make):
+    """A step with factor 1/4 is that of an optimizer with a quarter of the learning rate."""
+    gradients = np.random.default_rng(0).standard_normal((5, 3))
+    scaled, slow = make(0.1), make(0.025)
+    for g in gradients:
+        np.testing.assert_allclose(scaled.step(g, 0.25), slow.step(g), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e25), ("float64", 1e200)])
+def test_adam_refuses_gradients_whose_squares_overflow(dtype, large):
+    """V would be infinite, and the step of that parameter zero for ever."""
+    adam = Adam()
+    for bad in (large, np.inf, np.nan):
+        with pytest.raises(FloatingPointError, match="g: is not finite, or its squares overflow"):
+            adam.step(np.array([1.0, bad], dtype))
+    assert adam.t == 0
+    assert adam.step(np.array([1.0, 2.0], dtype)) == pytest.approx([-1e-3, -1e-3], rel=1e-4)
+
+
+def test_optimizers_say_what_they_are():
+    assert repr(SGD(0.5)) == "SGD(learning_rate=0.5, momentum=0.9)"
+    assert repr(Adam(0.5)) == "Adam(learning_rate=0.5, beta1=0.9, beta2=0.999, epsilon=1e-08)"
 
 
 def test_the_first_step_of_adam_is_the_step_size():
@@ -55,9 +97,9 @@ def test_the_first_step_of_adam_is_the_step_size():
 
 def test_the_published_settings_are_the_defaults():
     a = Adam()
-    assert (a.step_size, a.beta1, a.beta2, a.epsilon) == (1e-3, 0.9, 0.999, 1e-8)
-    assert (SGD().step_size, SGD().momentum) == (0.01, 0.9)
-    assert lbfgs.__kwdefaults__ == {"iterations": 1000, "tolerance": 1e-8}
+    assert (a.learning_rate, a.beta1, a.beta2, a.epsilon) == (1e-3, 0.9, 0.999, 1e-8)
+    assert (SGD().learning_rate, SGD().momentum) == (0.01, 0.9)
+    assert lbfgs.__kwdefaults__ == {"iterations": 1000, "tolerance": 1e-8, "warn": True}
 
 
 @pytest.mark.parametrize("make", [Adam, SGD])
@@ -119,7 +161,8 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
             value, gradient = rosenbrock(sign * t)
             return value, list(sign * gradient)
 
-        early = lbfgs(mirrored, sign * start, iterations=2)
+        with pytest.warns(RuntimeWarning, match="lbfgs: after 2 iterations .* allow more iterations, scale"):
+            early = lbfgs(mirrored, sign * start, iterations=2)
         assert (early.iterations, early.converged) == (2, False)
         assert early.gradient_norm == abs(rosenbrock(sign * early.theta)[1]).max() > 1e-3
         assert early.value == mirrored(early.theta)[0]
@@ -127,9 +170,9 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
     found = lbfgs(rosenbrock, start)
     assert found.theta == pytest.approx([1, 1, 5], abs=1e-6)
     assert found.converged
-    assert not lbfgs(rosenbrock, start, tolerance=0, iterations=30).converged
+    assert not lbfgs(rosenbrock, start, tolerance=0, iterations=30, warn=False).converged
     for offset in 10.0 ** np.arange(14, 20):  # where rounding hides the descent, SciPy may call it success
-        hidden = lbfgs(lambda t, c=offset: (c + t @ t, 2 * t), np.array([1.0, 3.0, 5.0]))
+        hidden = lbfgs(lambda t, c=offset: (c + t @ t, 2 * t), np.array([1.0, 3.0, 5.0]), warn=False)
         assert hidden.converged == (hidden.gradient_norm <= 1e-8)
     assert lbfgs(rosenbrock, np.array([1.0, 1.0, 5.0]), tolerance=0).converged
 
@@ -137,13 +180,13 @@ def test_lbfgs_keeps_the_dtype_and_says_when_it_did_not_converge():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Adam(0), "step_size"),
-        (lambda: Adam(float("nan")), "step_size"),
+        (lambda: Adam(0), "learning_rate"),
+        (lambda: Adam(float("nan")), "learning_rate"),
         (lambda: Adam(beta1=1), "beta1"),
         (lambda: Adam(beta2=-0.1), "beta2"),
         (lambda: Adam(beta2=1), "beta2"),
         (lambda: Adam(epsilon=0), "epsilon"),
-        (lambda: SGD(-1), "step_size"),
+        (lambda: SGD(-1), "learning_rate"),
         (lambda: SGD(momentum=1), "momentum"),
         (lambda: lbfgs(lambda t: (t @ t, 2 * t), [[1.0]]), "theta"),
         (lambda: lbfgs(lambda t: (t @ t, 2 * t), [1.0], iterations=0), "iterations"),
