@@ -6,7 +6,7 @@ The rule for what a caller passes:
     arrays of float32, float64                used as they are, never silently converted into each other
     NaN, infinity, empty                      ValueError
     float16, complex, text, objects, masked   TypeError
-    NumPy among CuPy arrays                   TypeError, which says what to call
+    NumPy among CuPy arrays                   TypeError, which says what to call; but integers (classes, words) are moved
 
 Each check returns the argument in the form that the formulas need, or raises a TypeError (wrong kind) or ValueError
 (wrong value) that names the argument, says what came, and what was expected.
@@ -112,9 +112,9 @@ def in_short(value):
     return words if len(words) <= 80 else f"{words[:76]} ..."
 
 
-def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None):
-    """`a` as a non-empty integer array with values in [low, high)."""
-    a = check_plain(a, name)
+def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None, like=None):
+    """`a` as a non-empty integer array with values in [low, high); moved to where `like` is, if it is on the host."""
+    a = check_plain(a, name, like if isinstance(like, np.ndarray) else None)
     if a.dtype.kind not in "iu":
         raise TypeError(f"{name}: got dtype {a.dtype}, expected integers")
     check_shape(a, name, (None,) * ndim if shape is None else shape)
@@ -124,7 +124,7 @@ def check_integers(a, name, *, low=None, high=None, ndim=1, shape=None):
     if (low is not None and smallest < low) or (high is not None and largest >= high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high - 1}"
         raise ValueError(f"{name}: got values from {smallest} to {largest}, expected {wanted}")
-    return a
+    return a if like is None or type(a) is type(like) else np.asarray(a, like=like)
 
 
 def check_number(value, name, *, low=-np.inf, high=np.inf, open_low=False, open_high=False):
@@ -208,12 +208,10 @@ def check_probabilities(p, name):
 
 def check_classes(target, name, output):
     """One class, 0 … n−1, for each row of the output (N, n); on the output's device."""
-    target = check_integers(target, name, low=0, high=output.shape[1])
-    if isinstance(output, np.ndarray):
-        check_plain(target, name, output)
+    target = check_integers(target, name, low=0, high=output.shape[1], like=output)
     if target.shape != output.shape[:1]:
         raise ValueError(f"{name}: got shape {target.shape}, expected ({len(output)},)")
-    return target if type(target) is type(output) else np.asarray(target, like=output)
+    return target
 
 
 def check_activations(activation, known, hidden):
@@ -576,7 +574,7 @@ def check_tokens(tokens, name, *, besides=None):
 def check_labelled(features, labels, *, at_least=1):
     """Features (N, m); their classes 0 … K−1 as integers (N,) on the same device, each often enough; and K."""
     features = check_array(features, "features", ndim=2, squares=True)
-    labels = check_integers(check_plain(labels, "labels", features), "labels", low=0, high=len(features))
+    labels = check_integers(labels, "labels", low=0, high=len(features), like=features)
     if labels.shape != (len(features),):
         raise ValueError(f"labels: got shape {labels.shape}, expected ({len(features)},), one for each row of features")
     counts = np.bincount(labels)

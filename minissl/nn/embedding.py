@@ -93,8 +93,8 @@ class EmbeddingMLP(MLP):
 
     def check_input(self, x: Array, finite: bool = True) -> Array:
         """Contexts of word numbers, always looked at: CuPy would wrap a number that is out of range."""
-        x = check_integers(x, "x", low=0, high=self._table[0], shape=(None, self.context))
-        return np.asarray(x, dtype=np.int64, like=self._theta)
+        x = check_integers(x, "x", low=0, high=self._table[0], shape=(None, self.context), like=self._theta)
+        return x.astype(np.int64, copy=False)
 
     @property
     def input_dtype(self):
