@@ -1,322 +1,279 @@
-"""Prediction of the future: the past is the input, the next value the target.
+"""Autoregression: what prediction of the future comes to when the model is linear, in closed form.
 
-    symbol     meaning                                                        shape
-    x          series, scalar or vector, x_t at t = 0 .. T-1                  (T,) or (T, n)
-    p          order: how many past values are seen                           integer
-    a_0, a     intercept and coefficients of the linear model                 number, (p,)
-    e_t, s^2   what the past does not predict, and its variance               number
-    m, y       mean of the series; centred series y_t = x_t - m               number, (T,)
-    M          number of targets, T - p                                       integer
-    C, S       C_ij = sum_t y_{t-i} y_{t-j}, S_i = sum_t y_{t-i}, t = p .. T-1   (p+1, p+1), (p+1,)
-    K          C less the means, K_ij = C_ij - S_i S_j / M                    (p+1, p+1)
-    Gamma      autocovariance matrix of the process, Cov(x_{t-i}, x_{t-j})    (p, p)
-    psi_k      effect of a shock e_t on x_{t+k}                               number
+    symbol      in code        meaning                                                             shape
+    xₜ          x              scalar series, t = 0 … T−1                                          (T,)
+    p           order, p       order: how many past values are seen                                integer
+    N           N              number of targets xₜ, t = p … T−1; N = T − p                        integer
+    a₀, a       intercept, a   intercept and coefficients                                          number, (p,)
+    eₜ, σ²                     shock: what the past does not predict; its variance                 number
+    s²          variance       estimate of σ²                                                      number
+    b           b              (a₀, a₁, …, aₚ)                                                     (p+1,)
+    X, y        X, y           lagged matrix, row (1, xₜ₋₁, …, xₜ₋ₚ) for target t; the targets     (N, p+1), (N,)
+    x̄ᵢ          means          mean of xₜ₋ᵢ over the targets t                                     (p+1,)
+    K           K              Kᵢⱼ = Σₜ (xₜ₋ᵢ − x̄ᵢ)(xₜ₋ⱼ − x̄ⱼ),  i, j = 0 … p                     (p+1, p+1)
+    m, uₜ       m, u           mean of the series; centred series uₜ = xₜ − m                      number, (T,)
+    Γ                          autocovariance of the process, Γᵢⱼ = Cov(xₜ₋ᵢ, xₜ₋ⱼ), i, j ≥ 1      (p, p)
+    ψₖ          psi            what a shock of 1 at time t adds to xₜ₊ₖ                            number
 
-The pretext task cuts the series into windows; any regression, with any network f, may follow:
+The model is [prediction.1] with a linear f:
 
-    [autoregression.1]   input (x_{t-p}, ..., x_{t-1}), target x_t;   J = 1/M sum_t ||x_t - f(x_{t-p}, ..., x_{t-1})||^2
+    [autoregression.1]   xₜ = a₀ + a₁ xₜ₋₁ + … + aₚ xₜ₋ₚ + eₜ
 
-**The linear model**, of a scalar series, has its optimum in closed form:
+**Least squares.** The objective is J = (1/N) ‖y − Xb‖². A change db of b changes it, to first order, by
+−(2/N) (y − Xb)ᵀ X db, which is zero for every db iff
 
-    [autoregression.2]   x_t = a_0 + a_1 x_{t-1} + ... + a_p x_{t-p} + e_t
+    [autoregression.2]   XᵀX b = Xᵀy
 
-dJ/da_0 = 0 gives a_0 in terms of a, which replaces C by K; dJ/da = 0 are then the normal equations:
+and as J is convex, this is the minimum. Line 0 says that the errors add up to zero: a₀ = x̄₀ − Σⱼ aⱼ x̄ⱼ. Put into the
+other lines, it takes the means out of all products:
 
-    [autoregression.3]   sum_j K_ij a_j = K_i0,  i, j = 1 .. p;      a_0 = mean_t(x_t) - sum_j a_j mean_t(x_{t-j})
+    [autoregression.3]   Σⱼ Kᵢⱼ aⱼ = Kᵢ₀,  i, j = 1 … p;      a₀ = x̄₀ − Σⱼ aⱼ x̄ⱼ
 
-K needs no lagged matrix. C_{i+1,j+1} is the sum of the same products as C_ij, taken one step earlier in time: it gains
-the product before the first and loses the last.
+**What is left over, and how uncertain b̂ is.** By [autoregression.2] y − Xb̂ is orthogonal to Xb̂, so ‖y − Xb̂‖² =
+yᵀy − yᵀXb̂, or without the means K₀₀ − Σᵢ aᵢ Kᵢ₀. With p + 1 parameters fitted to N values,
 
-    [autoregression.4]   C_{i+1,j+1} = C_ij + y_{p-1-i} y_{p-1-j} - y_{T-1-i} y_{T-1-j}
-                         S_{i+1}     = S_i  + y_{p-1-i}           - y_{T-1-i}
+    [autoregression.4]   s² = ‖y − Xb̂‖²/(N − p − 1) = (K₀₀ − Σᵢ aᵢ Kᵢ₀)/(N − p − 1),      Cov(b̂) ≈ s² (XᵀX)⁻¹
 
-So only the first row, C_0j = sum_t y_t y_{t-j}, runs over the series: p + 1 dot products. What is left over, and how
-uncertain the coefficients are (regression with M samples and p + 1 parameters):
+By the inverse of a block matrix (Schur complement) the block of a in (XᵀX)⁻¹ is (Kᵢⱼ)⁻¹, i, j ≥ 1. These are formulas
+of regression with *fixed* regressors; there E s² = σ², and Cov(b̂) = σ² (XᵀX)⁻¹ exactly. Here the regressors are the
+series itself, which depends on the shocks, and [autoregression.4] holds only for large T, if
 
-    [autoregression.5]   s^2 = (K_00 - sum_i a_i K_i0) / (M - p - 1),    Cov(a) = s^2 (K_ij)^-1_{i,j = 1 .. p}
+    1. the model is stable [autoregression.8],
+    2. the order suffices: the series obeys [autoregression.1] with this p,
+    3. the eₜ are independent and identically distributed, with mean 0 and finite variance σ².
 
-**Yule-Walker** (1927, 1931) continues y with zeros on both sides and lets t run over everything. Then the end products
-of [autoregression.4] vanish, C is Toeplitz, and with r_k = (1/T) sum_{t=k}^{T-1} y_t y_{t-k}
+For then â − a = K⁻¹ Σₜ (xₜ₋ᵢ − x̄ᵢ) eₜ, where K/T → Γ (law of large numbers), and the sum over √T tends to N(0, σ²Γ)
+(central limit theorem): its terms are uncorrelated, as eₜ is independent of all that is before t. Γ⁻¹ on both sides:
 
-    [autoregression.6]   sum_j r_|i-j| a_j = r_i,      a_0 = m (1 - sum_j a_j)
+    [autoregression.5]   √T (â − a) → N(0, σ² Γ⁻¹) in distribution            (theorem: Mann & Wald 1943)
 
-It differs from least squares by 2p products among T, that is by O(1/T), and is stable if C is regular. But a nearly
-periodic series, predictable but for a noise of 1e-6, is not predictable across the step to zero: K is then almost
-singular, and what O(1/T) adds to it outweighs its small eigenvalues. Least squares sees no step. Both tend to the same
-limit,
+The *bias* is of order 1/T, less than the standard error's 1/√T, but not much less for a series with a long memory. For
+p = 1 write â − a = A/B with A = Σₜ (xₜ₋₁ − x̄₁) eₜ, B = Σₜ (xₜ₋₁ − x̄₁)². With B = EB + (B − EB), to first order in the
+second term, E(A/B) ≈ EA/EB − Cov(A, B)/(EB)². Let x be measured from its mean, and γ = Var xₜ = σ²/(1 − a²); then
+EB ≈ Tγ. Nothing before t depends on eₜ, and xₜ₊ₖ for k = 0, 1, … is aᵏ (a xₜ₋₁ + eₜ) plus later shocks:
 
-    [autoregression.7]   sqrt(T) (a_hat - a) -> N(0, s^2 Gamma^-1)         (Mann & Wald 1943)
+    EA = −E(x̄₁ Σₜ eₜ) ≈ −Σₖ E(eₜ xₜ₊ₖ) = −Σₖ aᵏ σ² = −σ²/(1 − a) = −γ (1 + a)       (x̄₁ is not the true mean, 0)
+    Cov(A, B) ≈ Σₜ Σₖ E(xₜ₋₁ eₜ xₜ₊ₖ²) ≈ T Σₖ 2 a²ᵏ⁺¹ γ σ² = 2 a T γ²               (the term 2 a²ᵏ⁺¹ xₜ₋₁ eₜ of xₜ₊ₖ²)
 
-**Stability.** Without e_t, [autoregression.2] is a linear recurrence with solutions z^t; it dies out iff
+    [autoregression.6]   E â − a ≈ −(1 + a)/T − 2a/T = −(1 + 3a)/T,   p = 1   (theorem: Marriott & Pope, Kendall 1954)
 
-    [autoregression.8]   every root of z^p - a_1 z^{p-1} - ... - a_p = 0 has |z| < 1
+For a = 0.9 and T = 79 that is −0.047 (simulated: −0.051), as much as the standard error √((1 − a²)/T) = 0.049.
 
-**Forecast.** Unknown values are replaced by their own forecasts, beginning with the one-step forecast:
+**Yule–Walker** (1927, 1931) continues u with zeros on both sides and lets t run over everything. Then all sums of
+products with the same lag are equal. With r_k = (1/T) Σₜ uₜ uₜ₋ₖ, t = k … T−1,
 
-    [autoregression.9]   x^_{t+h} = f(x^_{t+h-p}, ..., x^_{t+h-1}),      x^_{t+k} = x_{t+k} where k <= 0
+    [autoregression.7]   Σⱼ r_|i−j| aⱼ = rᵢ,  i, j = 1 … p;      a₀ = m (1 − Σⱼ aⱼ)
 
-In the linear model the errors add up: x_{t+h} - x^_{t+h} = sum_{k<h} psi_k e_{t+h-k}, where a shock of 1 is carried on
-by the recurrence itself. Independent shocks give for the h-th value ahead, h = 1, 2, ...
+It differs from least squares by at most p products at either end, out of N, that is by O(1/T), and has the same limit
+[autoregression.5]; it is stable, if the matrix is regular. But a nearly periodic series, predictable but for a noise of
+1e-6, cannot be predicted across the step to zero: K is then almost singular, and an error of O(1/T) outweighs its small
+eigenvalues. Least squares sees no step.
 
-    [autoregression.10]  psi_0 = 1, psi_k = sum_{i=1}^{min(k,p)} a_i psi_{k-i};    variance = s^2 sum_{k<h} psi_k^2
+**Stability.** With eₜ = 0 and a₀ = 0, [autoregression.1] is a linear recurrence. xₜ = zᵗ solves it iff zᵖ = Σᵢ aᵢ zᵖ⁻ⁱ,
+and all solutions are sums of such (times powers of t where a root is multiple). A constant a₀ only moves the point
+around which they do so, to a₀/(1 − Σᵢ aᵢ). So a disturbance dies out iff
 
-(of a known model; the coefficients' own uncertainty adds O(1/T)).
+    [autoregression.8]   every root of zᵖ − a₁ zᵖ⁻¹ − … − aₚ = 0 has |z| < 1
 
-Source: Brockwell & Davis, Time Series: Theory and Methods (1991), chapters 5.5, 8.1, 8.10.
+**How wrong a forecast is.** Forecasts are fed back [prediction.3], and their errors obey [autoregression.1] without
+a₀: they add up, xₜ₊ₕ − x̂ₜ₊ₕ = Σₖ ψₖ eₜ₊ₕ₋ₖ over k < h, where a shock of 1 is carried on by the recurrence itself. For
+uncorrelated shocks of variance σ², and h = 1, 2, … values ahead,
+
+    [autoregression.9]   ψ₀ = 1,  ψₖ = Σᵢ aᵢ ψₖ₋ᵢ,  i = 1 … min(k, p);      Var(xₜ₊ₕ − x̂ₜ₊ₕ) = σ² Σₖ ψₖ²,  k = 0 … h−1
+
+That is for known coefficients; their own uncertainty adds O(1/T), so intervals with s² and â in place of σ² and a are
+somewhat too narrow.
+
+**Without the lagged matrix** (to be read second). X repeats every value p times, and [autoregression.2] multiplies all
+of it p times again: O(T p²) operations, O(T p) memory. But let
+
+    Cᵢⱼ = Σₜ uₜ₋ᵢ uₜ₋ⱼ,   Sᵢ = Σₜ uₜ₋ᵢ,   t = p … T−1;      then  Kᵢⱼ = Cᵢⱼ − Sᵢ Sⱼ/N
+
+as subtracting m changes no difference to a mean. Cᵢ₊₁,ⱼ₊₁ is the sum of the same products as Cᵢⱼ, taken one step
+earlier in time: it gains the product before the first and loses the last.
+
+    [autoregression.10]  Cᵢ₊₁,ⱼ₊₁ = Cᵢⱼ + uₚ₋₁₋ᵢ uₚ₋₁₋ⱼ − u_{T−1−i} u_{T−1−j}
+                         Sᵢ₊₁     = Sᵢ  + uₚ₋₁₋ᵢ           − u_{T−1−i}
+
+So only the first row, C₀ⱼ = Σₜ uₜ uₜ₋ⱼ, runs over the series: p + 1 dot products, O(T p) operations, O(p²) memory.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> x = np.zeros(10_000)
+>>> for t in range(2, len(x)):
+...     x[t] = 1 + 0.9 * x[t - 1] - 0.5 * x[t - 2] + rng.standard_normal()
+>>> model = least_squares(x, order=2)
+>>> estimates = np.append(model.intercept, model.a)
+>>> print((abs(estimates - [1, 0.9, -0.5]) < 5 * model.standard_errors).all())
+True
+>>> print(np.allclose(model.a, lagged_least_squares(x, order=2).a, rtol=1e-10))
+True
+>>> print(LinearAR(a=np.array([0.5]), intercept=0, variance=1, covariance=None).forecast_variance(3))
+[1.     1.25   1.3125]
+
+Sources: Mann & Wald, Econometrica 11 (1943), 173–220; Kendall, Biometrika 41 (1954), 403–404; Marriott & Pope, ibid.,
+390–402; Brockwell & Davis, Time Series: Theory and Methods (1991): 3.1 stability, 5.5 forecasts, 8.1 and 8.10 estimates.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import toeplitz
 
-from minissl.backend import array, count, namespace, plain
+from minissl._arrays import Array, on_host
+from minissl._checks import check_array, check_count, check_series
 
 BLOCK = 2**14  # samples at a time: what the dot products read again and again stays in the cache
 
 
-def windows(x, length):
-    """All windows of a series, as a view that costs no memory.
-
-    Parameters
-    ----------
-    x : array_like, shape (T,) or (T, n)
-        Series, one time step per row. Integers (words) are left as they are.
-    length : int
-        Time steps per window, at most T; `order + 1` for `next_value(order)`.
-
-    Returns
-    -------
-    ndarray, shape (T - length + 1, length) or (T - length + 1, length, n)
-        Row t is x_t, ..., x_{t + length - 1}. A view into `x`, not to be written to.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no series, has a gap (NaN or infinity), or is shorter than a window.
-    """
-    x = _series(x)
-    length = count(length, "length", high=len(x))
-    view = namespace(x).lib.stride_tricks.sliding_window_view(x, length, axis=0)
-    return view if x.ndim == 1 else view.transpose(0, 2, 1)
-
-
-def next_value(order):
-    """The task: the next value from the `order` values before it [autoregression.1]. For the loss `squared_error`.
-
-    Parameters
-    ----------
-    order : int
-        p >= 1.
-
-    Returns
-    -------
-    callable
-        (windows of shape (N, p + 1) or (N, p + 1, n), as `windows` cuts them, rng) -> (input (N, p n), oldest value
-        first, target (N, n)).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `order` is not a positive integer; from the task, if the windows are of another length.
-    """
-    order = count(order, "order")
-
-    def task(x, rng):
-        x = array(x, "x")
-        if x.ndim not in (2, 3) or x.shape[1] != order + 1:
-            raise ValueError(f"x: got shape {x.shape}, expected windows of length {order + 1}: windows(x, {order + 1})")
-        return x[:, :-1].reshape(len(x), -1), x[:, -1].reshape(len(x), -1)  # [autoregression.1]
-
-    return task
-
-
 class LinearAR(NamedTuple):
-    """A linear autoregressive model [autoregression.2]; its numbers are float64 and live on the host."""
+    """A linear autoregressive model [autoregression.1]; its numbers are float64 and live on the host."""
 
-    a: np.ndarray  # (p,); a[i - 1] is a_i, which multiplies x_{t-i}
-    intercept: float  # a_0
-    variance: float  # s^2, in the units of x squared; [autoregression.5]
-    covariance: np.ndarray  # (p+1, p+1), of the estimates a_0, a_1, ..., a_p
+    a: np.ndarray  # (p,); a[i - 1] is aᵢ, the coefficient of xₜ₋ᵢ
+    intercept: float  # a₀
+    variance: float  # s², in units of x squared: 0 or infinite where that is out of range
+    covariance: np.ndarray  # (p+1, p+1), of the estimates a₀, a₁, …, aₚ
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> Array:
         """The next value for each window of p values, oldest first: (N, p) -> (N, 1)."""
-        x = array(x, "x", shape=(None, len(self.a)))
-        a = namespace(x).asarray(self.a[::-1].copy(), dtype=x.dtype)
-        return (x @ a + x.dtype.type(self.intercept))[:, None]  # [autoregression.2]
+        x = check_array(x, "x", shape=(None, len(self.a)))
+        a = np.asarray(self.a[::-1], dtype=x.dtype, like=x)
+        return (x @ a + float(self.intercept))[:, None]  # [autoregression.1] a₀ + a₁ xₜ₋₁ + … + aₚ xₜ₋ₚ
 
     @property
-    def standard_errors(self):
-        """Of a_0, a_1, ..., a_p, shape (p+1,)."""
+    def standard_errors(self) -> np.ndarray:
+        """Of a₀, a₁, …, aₚ, shape (p+1,); for the conditions see [autoregression.4]."""
         return np.sqrt(np.diag(self.covariance))
 
     @property
-    def roots(self):
+    def roots(self) -> np.ndarray:
         """The roots of [autoregression.8], shape (p,): eigenvalues of the companion matrix."""
         return np.linalg.eigvals(np.vstack([self.a, np.eye(len(self.a) - 1, len(self.a))]))
 
     @property
-    def stable(self):
+    def stable(self) -> bool:
         """Whether a disturbance dies out [autoregression.8]."""
-        return bool((abs(self.roots) < 1).all())  # [autoregression.8]
+        return bool((abs(self.roots) < 1).all())  # [autoregression.8] every root has |z| < 1
 
-    def forecast_variance(self, steps):
-        """Variance of the forecast's error 1 .. `steps` values ahead [autoregression.10], shape (steps,)."""
-        psi = np.zeros(count(steps, "steps"))
+    def forecast_variance(self, steps: int) -> np.ndarray:
+        """Variance of the forecast's error 1 … `steps` values ahead [autoregression.9], shape (steps,).
+
+        FloatingPointError where the model is not stable and the variance runs off to infinity.
+        """
+        psi = np.zeros(check_count(steps, "steps"))
         psi[0] = 1
-        for k in range(1, steps):
-            past = psi[max(0, k - len(self.a)) : k][::-1]  # psi_{k-1}, psi_{k-2}, ...
-            psi[k] = self.a[: len(past)] @ past
-        return self.variance * np.cumsum(psi**2)  # [autoregression.10]
+        with np.errstate(all="ignore"):
+            for k in range(1, steps):
+                past = psi[max(0, k - len(self.a)) : k][::-1]  # ψₖ₋₁, ψₖ₋₂, …
+                psi[k] = self.a[: len(past)] @ past  # [autoregression.9] ψₖ = Σᵢ aᵢ ψₖ₋ᵢ
+            variance = self.variance * np.cumsum(psi**2)  # [autoregression.9] σ² Σₖ ψₖ²
+        if not np.isfinite(variance).all():
+            raise FloatingPointError("forecast_variance: not finite; the model is not stable, or x should be rescaled")
+        return variance
 
 
-def least_squares(x, order):
-    """Linear autoregression by exact least squares, from K [autoregression.4]: O(T p) time, O(p^2) memory.
+@np.errstate(over="ignore", under="ignore")
+def lagged_least_squares(x: Array, order: int) -> LinearAR:
+    """Linear autoregression by its definition, a regression on the lagged matrix: O(T p²) time, O(T p) memory.
 
-    Parameters
-    ----------
-    x : array_like, shape (T,)
-        Series, at least 2 `order` + 2 values. Sums are taken in float64.
-    order : int
-        p >= 1.
-
-    Returns
-    -------
-    LinearAR
-        Where K is singular (a constant series, noiseless oscillations), the solution of least norm. K_00 limits the
-        accuracy of the variance, to about 1e-15 K_00 / M.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is no scalar series, has a gap or is too short.
+    `x` is a scalar series (T,) of at least 2 `order` + 2 values. `least_squares` gives the same in less time wherever
+    the condition number of XᵀX is far below 1e16.
     """
-    x, p, m = _scalar(x, order)
-    M = len(x) - p
-    first, S_0, head, tail = _products(x, p, m)
+    x = check_series(x, "x", scalar=True)
+    p = check_count(order, "order", high=len(x) // 2 - 1)
+    c, m = _unit_and_mean(x)
+    u = _centred(x, c, m)
+    y = u[p:]
+    X = np.stack([np.ones_like(y), *(u[p - i : len(u) - i] for i in range(1, p + 1))], axis=1)
+    b = np.linalg.lstsq(X, y, rcond=None)[0]  # [autoregression.2] XᵀX b = Xᵀy
+    e = y - X @ b
+    variance = float(e @ e) / (len(y) - p - 1)  # [autoregression.4] ‖y − Xb̂‖²/(N − p − 1)
+    covariance = variance * np.linalg.pinv(X.T @ X)  # [autoregression.4] s² (XᵀX)⁻¹
+    return _in_units_of_x(on_host(b), variance, on_host(covariance), c, m)
+
+
+@np.errstate(over="ignore", under="ignore")
+def yule_walker(x: Array, order: int) -> LinearAR:
+    """Linear autoregression by the Yule–Walker equations [autoregression.7]; arguments as in `least_squares`.
+
+    Stable, unless the matrix is singular to rounding.
+    """
+    x = check_series(x, "x", scalar=True)
+    p = check_count(order, "order", high=len(x) // 2 - 1)
+    c, m = _unit_and_mean(x)
+    u = _centred(x, c, m)
+    rest = float(u.mean())  # what rounding has left of the mean, so that it is not taken for signal
+    u = u - rest
+    T = len(u)
+    r = np.array([float(u[k:] @ u[: T - k]) / T for k in range(p + 1)])  # [autoregression.7] (1/T) Σₜ uₜ uₜ₋ₖ
+    return _in_units_of_x(*_solve(T * toeplitz(r), np.zeros(p + 1), T), c, m + rest)
+
+
+@np.errstate(over="ignore", under="ignore")
+def least_squares(x: Array, order: int) -> LinearAR:
+    """Linear autoregression by exact least squares, without the lagged matrix: O(T p) time, O(p²) memory.
+
+    `x` is a scalar series (T,) of at least 2 `order` + 2 values. Where K is singular to rounding (a constant series,
+    noiseless oscillations) `a` is the solution of least norm. Rounding limits s² to about 1e-15 K₀₀/N, and K to 1e-16
+    times the square of the largest value at an end of the series.
+    """
+    x = check_series(x, "x", scalar=True)
+    p = check_count(order, "order", high=len(x) // 2 - 1)
+    c, m = _unit_and_mean(x)
+    T = len(x)
+    first, total = 0, 0
+    for t in range(p, T, BLOCK):
+        u = _centred(x[t - p : t + BLOCK], c, m)
+        first = first + np.correlate(u, u[p:], "valid")[::-1]  # C₀ⱼ = Σₜ uₜ uₜ₋ⱼ
+        total = total + u[p:].sum()  # S₀ = Σₜ uₜ
+    head = on_host(_centred(x[:p], c, m))[::-1]  # (uₚ₋₁, …, u₀)
+    tail = on_host(_centred(x[T - p :], c, m))[::-1]  # (u_{T−1}, …, u_{T−p})
+
     C, S = np.empty((p + 1, p + 1)), np.empty(p + 1)
-    C[0] = C[:, 0] = first
-    S[0] = S_0
+    C[0] = C[:, 0] = on_host(first)
+    S[0] = float(total)
     for i in range(p):
-        C[i + 1, 1:] = C[i, :-1] + head[i] * head - tail[i] * tail  # [autoregression.4]
-        S[i + 1] = S[i] + head[i] - tail[i]
-    return _solve(C - np.outer(S, S) / M, m + S / M, M)
+        C[i + 1, 1:] = C[i, :-1] + head[i] * head - tail[i] * tail  # [autoregression.10] Cᵢⱼ + uₚ₋₁₋ᵢ uₚ₋₁₋ⱼ − …
+        S[i + 1] = S[i] + head[i] - tail[i]  # [autoregression.10] Sᵢ + uₚ₋₁₋ᵢ − u_{T−1−i}
+    return _in_units_of_x(*_solve(C, S, T - p), c, m)
 
 
-def yule_walker(x, order):
-    """Linear autoregression by the Yule-Walker equations [autoregression.6].
-
-    Parameters
-    ----------
-    x, order
-        As in `least_squares`, and refused likewise.
-
-    Returns
-    -------
-    LinearAR
-        Stable, unless C is singular to rounding.
-    """
-    x, p, m = _scalar(x, order)
-    first, _, head, _ = _products(x, p, m)
-    early = np.correlate(head, head, "full")[p - 1 :]  # sum of y_t y_{t-k} over t = k .. p-1, for k < p
-    return _solve(toeplitz(first + np.append(early, 0)), np.full(p + 1, m), len(x))  # [autoregression.6]
+def _unit_and_mean(x):
+    """A power of two c next to the largest |xₜ|, and the mean m of x/c: in this unit no square is out of range."""
+    largest = max(abs(float(x.max())), abs(float(x.min())))
+    c = 2.0 ** max(math.frexp(largest)[1] - 1, -1022)  # at least the smallest whose 1/c is finite
+    blocks = (x[t : t + BLOCK] for t in range(0, len(x), BLOCK))
+    return c, sum(float(_centred(block, c, 0).sum()) for block in blocks) / len(x)
 
 
-def forecast(model, past, steps, shocks=None):
-    """Continue each window by the model's own predictions, fed back on themselves [autoregression.9].
-
-    Parameters
-    ----------
-    model : callable
-        A `LinearAR`, an `MLP` or any other function of (N, p n), oldest first, that returns (N, n).
-    past : array_like, shape (N, p) or (N, p, n)
-        The last p values before each forecast: `windows(x, p)` for all, `x[None, -p:]` for the end of a series.
-    steps : int
-        How many values ahead.
-    shocks : array_like, shape (N, steps) or (N, steps, n), optional
-        Added to every value before it is fed back: noise e_t makes new series instead of forecasts.
-
-    Returns
-    -------
-    ndarray, shape (N, steps) or (N, steps, n)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `past` or `shocks` has another shape than this, or holds NaN, or `model` returns another shape or dtype.
-    FloatingPointError
-        If the model is not stable and a value runs off to infinity.
-    """
-    past, steps = array(past, "past"), count(steps, "steps")
-    if past.ndim not in (2, 3):
-        raise ValueError(f"past: got shape {past.shape}, expected (N, p) or (N, p, n)")
-    N, p, *n = past.shape
-    if shocks is not None:
-        shocks = array(shocks, "shocks", shape=(N, steps, *n), like=past)
-    xp = namespace(past)
-    x = xp.concatenate([past, xp.empty((N, steps, *n), dtype=past.dtype)], axis=1)
-    for t in range(p, p + steps):
-        y = array(model(x[:, t - p : t].reshape(N, -1)), "model", shape=(N, *(n or (1,))), like=past, finite=False)
-        x[:, t] = y.reshape(N, *n)  # [autoregression.9]
-        if shocks is not None:
-            x[:, t] += shocks[:, t - p]
-        if not xp.isfinite(x[:, t]).all():
-            raise FloatingPointError(f"forecast: not finite {t - p + 1} values ahead; the model is not stable")
-    return x[:, p:]
+def _centred(x, c, m):
+    """u = x/c − m in float64; as c is a power of two, the division rounds nothing."""
+    return np.multiply(x, 1 / c, dtype=np.float64) - m
 
 
-def _series(x):
-    """`x` as an array of one or two dimensions without gaps."""
-    x = plain(x, "x")
-    if x.ndim not in (1, 2) or x.size == 0:
-        raise ValueError(f"x: got shape {x.shape}, expected a series of shape (T,) or (T, n)")
-    if x.dtype.kind in "iu":
-        return x
-    x = x.astype(np.float64) if x.dtype.kind == "b" else x
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x: got dtype {x.dtype}, expected float32, float64, integers or booleans")
-    finite = namespace(x).isfinite(x)
-    if not finite.all():
-        gap = int(finite.reshape(len(x), -1).all(axis=1).argmin())
-        raise ValueError(f"x: gap (NaN or infinity) at index {gap}, the first; cut the series there or fill it")
-    return x
-
-
-def _scalar(x, order):
-    """A scalar series, its order and its mean, fit for a linear model."""
-    x = _series(x)
-    if x.ndim != 1:
-        raise ValueError(f"x: got shape {x.shape}, expected a scalar series of shape (T,)")
-    if len(x) < 4:
-        raise ValueError(f"x: got {len(x)} values, expected at least 4")
-    return x, count(order, "order", high=(len(x) - 2) // 2), float(x.mean(dtype=np.float64))
-
-
-def _products(x, p, m):
-    """C_0j for j = 0 .. p, S_0, and the ends (y_{p-1}, ..., y_0) and (y_{T-1}, ..., y_{T-p}) of [autoregression.4]."""
-    xp = namespace(x)
-
-    def centred(start, stop):
-        return xp.subtract(x[start:stop], m, dtype=np.float64)
-
-    first, S_0 = xp.zeros(p + 1), xp.zeros(())
-    for start in range(p, len(x), BLOCK):
-        y = centred(start - p, start + BLOCK)
-        first += xp.correlate(y, y[p:], "valid")[::-1]  # C_0j = sum_t y_t y_{t-j}
-        S_0 += y[p:].sum()
-    parts = first, S_0, centred(0, p)[::-1], centred(len(x) - p, len(x))[::-1]
-    return parts if xp is np else tuple(map(xp.asnumpy, parts))
-
-
-def _solve(K, means, M):
-    """Normal equations [autoregression.3] and what follows from them [autoregression.5]."""
-    p = len(K) - 1
+def _solve(C, S, N):
+    """(b̂, s², Cov b̂) from sums of products and sums [autoregression.3, 4]; of least norm where K is singular."""
+    p = len(S) - 1
+    means = S / N
+    K = C - np.outer(S, means)
+    rounding = 8 * (p + 1) * np.finfo(float).eps * C.diagonal().max()  # the error of K, in tests at most half of this
     eigenvalues, V = np.linalg.eigh(K[1:, 1:])
-    kept = eigenvalues > p * np.finfo(float).eps * eigenvalues[-1]
-    V, eigenvalues = V[:, kept], eigenvalues[kept]
-    a = V @ (V.T @ K[1:, 0] / eigenvalues)  # [autoregression.3]
-    variance = max(0.0, (K[0, 0] - a @ K[1:, 0]) / (M - p - 1))  # [autoregression.5]
-    spread = np.vstack([-means[1:] @ V, V]) / np.sqrt(eigenvalues)  # a_0 = mean(x_t) - sum_j a_j mean(x_{t-j})
-    covariance = spread @ spread.T
-    covariance[0, 0] += 1 / M
-    return LinearAR(a, float(means[0] - a @ means[1:]), variance, variance * covariance)
+    V, eigenvalues = V[:, eigenvalues > rounding], eigenvalues[eigenvalues > rounding]
+    a = V @ (V.T @ K[1:, 0] / eigenvalues)  # [autoregression.3] Σⱼ Kᵢⱼ aⱼ = Kᵢ₀
+    b = np.append(means[0] - a @ means[1:], a)  # [autoregression.3] a₀ = x̄₀ − Σⱼ aⱼ x̄ⱼ
+    variance = max(0.0, float(K[0, 0] - a @ K[1:, 0])) / (N - p - 1)  # [autoregression.4] (K₀₀ − Σᵢ aᵢ Kᵢ₀)/(N − p − 1)
+    root = np.vstack([-means[1:] @ V, V]) / np.sqrt(eigenvalues)
+    inverse = root @ root.T  # K⁻¹, bordered by the line of a₀
+    inverse[0, 0] += 1 / N
+    return b, variance, variance * inverse
+
+
+def _in_units_of_x(b, variance, covariance, c, m):
+    """The model of x = c (m + u) from that of u: a₀ becomes c [a₀ + m (1 − Σᵢ aᵢ)], linear in b; a stays."""
+    D = np.eye(len(b))
+    D[0, 1:] = -m
+    covariance = D @ covariance @ D.T
+    covariance[0] *= c
+    covariance[:, 0] *= c
+    return LinearAR(b[1:], c * (m + float(D[0] @ b)), c * (c * variance), covariance)
