@@ -6,7 +6,7 @@ The rule for what a caller passes:
     arrays of float32, float64                used as they are, never silently converted into each other
     NaN, infinity, empty                      ValueError
     float16, complex, text, objects, masked   TypeError
-    NumPy among CuPy arrays                   TypeError, which says what to call; but integers (classes, words) are moved
+    NumPy among CuPy arrays                   TypeError, which says what to call; integers (classes, words) are moved
 
 Each check returns the argument in the form that the formulas need, or raises a TypeError (wrong kind) or ValueError
 (wrong value) that names the argument, says what came, and what was expected.

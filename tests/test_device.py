@@ -1,58 +1,72 @@
-"""The library on device arrays: CuPy where there is a GPU, else a stand-in that is as strict (see standin.py)."""
+"""The library on device arrays: CuPy where there is a GPU, else a stand-in that is as strict (see fake_cupy.py)."""
+
+import pickle
+from functools import partial
 
 import numpy as np
 import pytest
-from standin import device
+from calls import ROWS
+from fake_cupy import device
 
-import minissl as ssl
-from minissl import autoencoder, autoregression, contrastive, densities, downstream, nce, patches, sampling, words
-from minissl.backend import array, namespace
+from minissl._arrays import normal
+from minissl.goals import densities, langevin, nce, optimal_noise, probe
+from minissl.linear import autoregression, pca, wiener
+from minissl.nn import checkpoint, losses, optimizers, schedules, training
+from minissl.nn.embedding import EmbeddingMLP
+from minissl.nn.mlp import MLP
+from minissl.tasks import autoencoder, jigsaw, noise, prediction, shuffling, words
 
 cupy = device()
+X = np.random.default_rng(3).standard_normal((40, 16))
+DOUBLE = {"rng": 0, "dtype": "float64"}
 
 
 def on(a):
     return cupy.asarray(a)
 
 
-def test_the_stand_in_is_strict():
-    a = on(np.ones(3))
-    stricter = (lambda: np.exp(a), lambda: np.dot(a, a), lambda: [1, 2][on([1])[0]])  # CuPy may let these pass
-    for stray in (lambda: np.asarray(a), lambda: a + np.ones(3), *(() if hasattr(cupy, "is_available") else stricter)):
-        with pytest.raises(TypeError):
-            stray()
-    assert cupy.asnumpy(a + 1).tolist() == [2, 2, 2]
+def here(a):
+    return a if isinstance(a, np.ndarray) else cupy.asnumpy(a)
 
 
-def test_the_array_library_follows_the_data():
-    assert namespace(on([1.0]), [1], None) is cupy
-    with pytest.raises(TypeError, match="NumPy and CuPy arrays are mixed.*cupy.asarray"):
-        namespace(on([1.0]), np.ones(1))
-    assert array(on([1, 2]), "a", like=on([0.5])).dtype == np.float64
-    assert isinstance(array([1, 2], "a", like=on([0.5])), cupy.ndarray)
-    with pytest.raises(TypeError, match="mixed"):
-        ssl.MLP((3, 2), rng=0, dtype="float64")(on(np.ones((4, 3))))
-    with pytest.raises(TypeError, match="mixed"):
-        ssl.MLP((3, 2), rng=0, dtype="float64", xp=cupy)(np.ones((4, 3)))
+def twice(function):
+    """The function's arrays, computed with NumPy and on the device, must be the same numbers."""
+    on_host, on_device = function(np), function(cupy)
+    on_host, on_device = (r if isinstance(r, (tuple, list)) else (r,) for r in (on_host, on_device))
+    for a, b in zip(on_host, on_device, strict=True):
+        assert isinstance(b, cupy.ndarray)
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, cupy.asnumpy(b), rtol=1e-8, atol=1e-10)
+
+
+def test_libraries_are_not_mixed():
+    with pytest.raises(TypeError, match="x: NumPy and CuPy arrays are mixed"):
+        MLP((3, 2), **DOUBLE)(on(np.ones((4, 3))))
+    with pytest.raises(TypeError, match="x: NumPy and CuPy arrays are mixed"):
+        MLP((3, 2), like=on(X), **DOUBLE)(np.ones((4, 3)))
+    with pytest.raises(TypeError, match="x: NumPy and CuPy arrays are mixed"):
+        training.train(MLP((3, 2), **DOUBLE), on(X), autoencoder.reconstruct(), losses.squared_error, epochs=1)
+
+
+def noisy(batch, rng):
+    return batch + normal(rng, batch.shape, batch), batch
+
+
+# nn
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "identity"])
-@pytest.mark.parametrize("optimizer", [ssl.Adam, ssl.SGD])
+@pytest.mark.parametrize("optimizer", [optimizers.Adam, optimizers.SGD])
 def test_training_is_the_same_on_both(activation, optimizer):
     x = np.random.default_rng(0).standard_normal((50, 6))
-
-    def noisy(batch, rng):
-        from minissl.backend import normal
-
-        return batch + normal(rng, batch.shape, batch), batch
-
     results = []
     for xp in (np, cupy):
-        net = ssl.MLP((6, 5, 4, 6), activation, rng=1, dtype="float64", xp=xp)
-        losses = list(ssl.train(net, xp.asarray(x), noisy, ssl.squared_error, epochs=3, batch_size=16, rng=2))
-        theta = net.theta if xp is np else xp.asnumpy(net.theta)
-        assert isinstance(net.theta, xp.ndarray)
-        results.append((theta, losses))
+        net = MLP((6, 5, 4, 6), activation, rng=1, dtype="float64", like=xp.asarray(x))
+        options = {"batch_size": 16, "rng": 2, "optimizer": optimizer(), "schedule": schedules.cosine}
+        options["penalties"] = {1: autoencoder.l1(0.01)}
+        found = training.train(net, xp.asarray(x), noisy, losses.squared_error, epochs=3, **options)
+        assert isinstance(net.theta, xp.ndarray) and all(type(loss) is float for loss in found)
+        results.append((here(net.theta), found))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-8)
 
@@ -65,51 +79,48 @@ def test_losses_are_the_same_on_both():
         rng.uniform(size=(5, 3)),
         rng.integers(3, size=5),
     )
-    for loss, target in ((ssl.squared_error, (T, w)), (ssl.logistic, (T, w)), (ssl.softmax, (c,))):
+    for loss, target in (
+        (losses.squared_error, (T, w)),
+        (losses.sigmoid_cross_entropy, (T, w)),
+        (losses.softmax_cross_entropy, (c,)),
+    ):
         value, delta = loss(Y, *target)
         on_device, delta_on_device = loss(on(Y), *(on(t) for t in target))
         assert float(on_device) == pytest.approx(value)
         np.testing.assert_allclose(cupy.asnumpy(delta_on_device), delta)
-    assert float(ssl.softmax(on(Y), c.tolist())[0]) == pytest.approx(value)
+    assert float(losses.softmax_cross_entropy(on(Y), c.tolist())[0]) == pytest.approx(value)
 
 
-def test_lbfgs_checkpoints_and_input_gradients_on_the_device(tmp_path):
+def test_lbfgs_checkpoints_copies_and_input_gradients_on_the_device(tmp_path):
     x = on(np.random.default_rng(0).standard_normal((40, 4)))
-    net = ssl.MLP((4, 3, 4), "tanh", rng=0, dtype="float64", xp=cupy)
-    found = ssl.lbfgs(ssl.objective(net, (x, x), ssl.squared_error), net.theta, iterations=20)
-    assert isinstance(found.theta, cupy.ndarray)
+    net = MLP((4, 3, 4), "tanh", like=x, **DOUBLE)
+    J = training.objective(net, (x, x), losses.squared_error)
+    found = optimizers.lbfgs(J, net.theta, iterations=20, warn=False)
+    assert isinstance(found.theta, cupy.ndarray) and found.value < float(J(net.theta)[0])
     H = net.forward(x)
-    _, dx = net.backward(H, ssl.squared_error(H[-1], x)[1], input_gradient=True)
+    _, dx = net.backward(H, losses.squared_error(H[-1], x)[1], input_gradient=True)
     assert dx.shape == (40, 4)
-    ssl.save(tmp_path / "net.npz", net)
-    twin = ssl.MLP((4, 3, 4), "tanh", rng=1, dtype="float64", xp=cupy)
-    ssl.load(tmp_path / "net.npz", twin)
-    assert cupy.asnumpy(twin.theta).tobytes() == cupy.asnumpy(net.theta).tobytes()
+    checkpoint.save(tmp_path / "net.npz", net)
+    twin = MLP((4, 3, 4), "tanh", rng=1, dtype="float64", like=x)
+    checkpoint.load(tmp_path / "net.npz", twin)
+    for copy in (twin, pickle.loads(pickle.dumps(net)), net.at(net.theta)):
+        assert isinstance(copy.theta, cupy.ndarray) and copy.weights[0].shape == (4, 3)
+        assert here(copy.theta).tobytes() == here(net.theta).tobytes()
+        assert here(copy(x)).tobytes() == here(net(x)).tobytes()
 
 
-X = np.random.default_rng(3).standard_normal((40, 16))
-
-
-def twice(function):
-    """The function's arrays, computed with NumPy and on the device, must be the same numbers."""
-    here, there = function(np), function(cupy)
-    here, there = (r if isinstance(r, (tuple, list)) else (r,) for r in (here, there))
-    assert len(here) == len(there)
-    for a, b in zip(here, there, strict=True):
-        assert isinstance(b, cupy.ndarray)
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, cupy.asnumpy(b), rtol=1e-8, atol=1e-10)
+# tasks
 
 
 @pytest.mark.parametrize("nu", [1, 3])
-@pytest.mark.parametrize("like", [contrastive.gaussian_like, contrastive.white])
+@pytest.mark.parametrize("like", [noise.fit_gaussian, noise.isotropic_gaussian])
 def test_data_against_noise(like, nu):
     def run(xp):
         x = xp.asarray(X)
-        noise = like(x)
-        return *contrastive.against_noise(noise, nu, balanced=True)(x, np.random.default_rng(0)), noise.log_density(x)
+        fitted = like(x)
+        return *noise.against_noise(fitted, nu, balanced=True)(x, np.random.default_rng(0)), fitted.log_density(x)
 
-    if like is contrastive.white:  # axes of equal variance are arbitrary up to sign for the other
+    if like is noise.isotropic_gaussian:  # axes of equal variance are arbitrary up to sign for the other
         twice(run)
     assert all(isinstance(a, cupy.ndarray) for a in run(cupy))
 
@@ -117,13 +128,51 @@ def test_data_against_noise(like, nu):
 @pytest.mark.parametrize(
     "task",
     [
-        contrastive.against_shuffled(),
-        contrastive.against_shuffled(patches.shuffle_patches((4, 4), (2, 2))),
-        patches.jigsaw((4, 4), (2, 2), patches.far_permutations(4, 5, rng=0)),
+        autoencoder.reconstruct(),
+        autoencoder.denoise(0.3),
+        autoencoder.mask(0.3),
+        autoencoder.mask(0.3, 0.5, autoencoder.image_blocks((4, 4), (2, 2)), missing_only=True),
+        autoencoder.colorize((0.5, 0.5)),
+        shuffling.against_shuffled(),
+        shuffling.against_shuffled(shuffling.shuffle_patches((4, 4), (2, 2))),
+        jigsaw.jigsaw((4, 4), (2, 2), jigsaw.max_hamming_permutations(4, 5, rng=0)),
+        langevin.noise_conditional([2, 1]),
     ],
 )
-def test_shuffling(task):
+def test_tasks(task):
     twice(lambda xp: task(xp.asarray(X), np.random.default_rng(0)))
+
+
+def test_penalties_and_scores():
+    H = 1 / (1 + np.exp(-X))
+    for penalty in (autoencoder.l1(0.3), autoencoder.kl_sparsity(0.3, 0.1)):
+        twice(lambda xp, penalty=penalty: penalty(xp.asarray(H))[1])
+        assert float(penalty(on(H))[0]) == pytest.approx(float(penalty(H)[0]))
+    twice(lambda xp: autoencoder.score(lambda x: 0.5 * x, xp.asarray(X), 0.3))
+
+
+def test_next_word():
+    text = np.random.default_rng(0).integers(7, size=200)
+
+    def run(xp):
+        net = EmbeddingMLP(7, 2, 3, (5,), like=xp.asarray(X), **DOUBLE)
+        view = prediction.windows(xp.asarray(text), 3)
+        options = {"epochs": 2, "batch_size": 30, "rng": 1}
+        training.train(net, view, words.next_word(2), losses.softmax_cross_entropy, **options)
+        lists = view[:4, :2].tolist()
+        vocab, drawn = words.vocabulary(list("abcdef"), 7), words.generate(net, lists, 6, rng=2)
+        assert vocab.decode(drawn[0]) == [vocab.words[v] for v in drawn[0].tolist()]
+        assert words.perplexity(net, view) == pytest.approx(words.perplexity(net, view.tolist()), rel=1e-12)
+        with pytest.raises(ValueError, match="x: got values from 1 to 9"):
+            net.forward(xp.asarray([[1, 9]]))  # CuPy would wrap it
+        again = EmbeddingMLP(7, 2, 3, (5,), like=xp.asarray(X), **DOUBLE)
+        training.train(again, view.tolist(), words.next_word(2), losses.softmax_cross_entropy, **options)
+        return net.theta, again.theta, drawn, words.generate(net, view[:4, :2], 6, temperature=0.7, top_k=3, rng=2)
+
+    twice(run)
+
+
+# linear
 
 
 def test_autoregression():
@@ -132,34 +181,41 @@ def test_autoregression():
     def run(xp):
         x = xp.asarray(series)
         model = autoregression.least_squares(x, 3)
-        view = autoregression.windows(x, 4)
-        pair = autoregression.next_value(3)(view, None)
-        return *pair, autoregression.forecast(model, view[:, :3], 5), model(view[:, :3])
+        view = prediction.windows(x, 4)
+        pair = prediction.next_value(3)(view, None)
+        return *pair, prediction.forecast(model, view[:, :3], 5), model(view[:, :3])
 
     twice(run)
-    a, b = (autoregression.yule_walker(xp.asarray(series), 3).a for xp in (np, cupy))
-    np.testing.assert_allclose(a, b)
+    for fit in (autoregression.yule_walker, autoregression.lagged_least_squares):
+        a, b = (fit(xp.asarray(series), 3) for xp in (np, cupy))
+        np.testing.assert_allclose(a.a, b.a)
+        np.testing.assert_allclose(a.covariance, b.covariance)
 
 
-def test_next_word():
-    text = np.random.default_rng(0).integers(7, size=200)
+@pytest.mark.parametrize("method", [pca.by_svd, pca.by_variance, pca.by_reconstruction])
+@pytest.mark.parametrize("shape", [(40, 6), (9, 30)])
+def test_pca(method, shape):
+    x = np.random.default_rng(0).standard_normal(shape) * 0.7 ** np.arange(shape[1])
 
     def run(xp):
-        net = words.WordMLP(7, 2, 3, (5,), rng=0, dtype="float64", xp=xp)
-        view = autoregression.windows(xp.asarray(text), 3)
-        list(ssl.train(net, view, words.next_word(2), ssl.softmax, epochs=2, batch_size=30, rng=1))
-        lists = view[:4, :2].tolist()
-        vocab, drawn = words.vocabulary(list("abcdef"), 7), words.generate(net, lists, 6, rng=2)
-        assert vocab.decode(drawn[0]) == [vocab.words[v] for v in drawn[0].tolist()]
-        assert words.perplexity(net, view) == pytest.approx(words.perplexity(net, view.tolist()), rel=1e-12)
-        with pytest.raises(ValueError, match="x: got values from 1 to 9"):
-            net.forward(xp.asarray([[1, 9]]), out=net.workspace(1))  # CuPy would wrap it
-        assert (net(text[:6].reshape(3, 2)) == net(xp.asarray(text[:6].reshape(3, 2)))).all()  # numbers from the host
-        again = words.WordMLP(7, 2, 3, (5,), rng=0, dtype="float64", xp=xp)
-        list(ssl.train(again, view.tolist(), words.next_word(2), ssl.softmax, epochs=2, batch_size=30, rng=1))
-        return net.theta, again.theta, drawn, words.generate(net, view[:4, :2], 6, temperature=0.7, top_k=3, rng=2)
+        found = method(xp.asarray(x), 3)
+        return found.decode(found.encode(xp.asarray(x)))
 
-    twice(run)
+    there, expected = (here(run(xp)) for xp in (cupy, np))
+    assert isinstance(run(cupy), cupy.ndarray)
+    np.testing.assert_allclose(there, expected, atol=1e-5)
+
+
+def test_wiener_filters():
+    C = X.T @ X / len(X)
+    twice(lambda xp: wiener.denoising(xp.asarray(C), 0.3))
+    for missing_only in (False, True):
+        twice(
+            lambda xp, missing_only=missing_only: wiener.masking(xp.asarray(C), 0.3, np.arange(16) // 4, missing_only)
+        )
+
+
+# goals
 
 
 def test_sampling():
@@ -168,53 +224,97 @@ def test_sampling():
 
     def run(xp):
         x = xp.asarray(X)
-        net = ssl.MLP((17, 5, 16), rng=0, dtype="float64", xp=xp)
-        energy = ssl.MLP((16, 5, 1), "tanh", rng=0, dtype="float64", xp=xp)
-        conditional = sampling.conditional_score(net)
+        net = MLP((17, 5, 16), like=x, **DOUBLE)
+        energy = MLP((16, 5, 1), "tanh", like=x, **DOUBLE)
+        learned = densities.log_density_and_score(densities.network_log_density(energy), energy.theta)
+        conditional = langevin.conditional_score(net)
         return (
-            *sampling.noise_conditional([2, 1])(x, np.random.default_rng(0)),
-            sampling.langevin(lambda x: -x, x, 0.5, 4, rng=0, path=True).path,
-            sampling.mala(density, x, 0.5, 4, rng=0, path=True).path,
-            sampling.annealed(conditional, x, [2, 1], 0.1, 3, rng=0, path=True).path,
-            *sampling.network_density(energy)(x),
-            autoencoder.score(lambda x: 0.5 * x, x, 0.3),
+            langevin.langevin(lambda x: -x, x, 0.5, 4, rng=0, path=True).path,
+            langevin.mala(density, x, 0.5, 4, rng=0, path=True).path,
+            langevin.mala(learned, x, 0.5, 4, rng=0, path=True).path,
+            langevin.annealed_langevin(conditional, x, [2, 1], 0.1, 3, rng=0, path=True).path,
+            *learned(x),
         )
 
     twice(run)
 
 
-def test_downstream():
+def test_probe():
     c = np.arange(40) % 3
 
     def run(xp):
         x, labels = xp.asarray(X), xp.asarray(c)
-        white = downstream.whitening(x[:, :6])
-        net = ssl.MLP((6, 5, 1), "tanh", rng=0, dtype="float64", xp=xp)
-        features = downstream.pooled_features(lambda q: net.features(white(q)), x.reshape(40, 4, 4), (3, 2))
-        l2, losses = downstream.choose_l2(features, labels, folds=3, rng=0)
-        found = downstream.probe(features, labels, l2)
-        few = downstream.probe(features[:9], labels[:9], l2)
-        single = downstream.probe(x[:, :6].astype(np.float32), labels, 0.1, tolerance=1e-6)
+        white = probe.whitening(x[:, :6])
+        net = MLP((6, 5, 1), "tanh", like=x, **DOUBLE)
+        features = probe.pooled_features(lambda q: net.features(white(q)), x.reshape(40, 4, 4), (3, 2))
+        l2, losses_of_each = probe.cross_validate_l2(features, labels, folds=3, rng=0)
+        found = probe.linear_probe(features, labels, l2)
+        few = probe.linear_probe(features[:9], labels[:9], l2)
+        single = probe.linear_probe(x[:, :6].astype(np.float32), labels, 0.1, tolerance=1e-6)
         assert single.converged and single.W.dtype == np.float32
-        return features, xp.asarray(losses), found.logits(features), found.predict(features), few.W
+        plain = probe.objective(features, labels, l2)
+        theta = np.concatenate([found.W.ravel(), found.b])
+        assert float(plain(theta)[0]) == pytest.approx(found.value)
+        return features, xp.asarray(losses_of_each), found.logits(features), found.predict(features), few.W
 
     twice(run)
 
 
-def test_noise_contrastive_estimation():
+def test_densities_and_noise_contrastive_estimation():
     def run(xp):
-        x, noise = xp.asarray(X[:, :3]), contrastive.white(xp.asarray(X[:, :3]))
-        net = ssl.MLP((3, 4, 1), "tanh", rng=0, dtype="float64", xp=xp)
+        x, e = xp.asarray(X[:, :3]), noise.isotropic_gaussian(xp.asarray(X[:, :3]))
+        net = MLP((3, 4, 1), "tanh", like=x, **DOUBLE)
         theta = densities.gaussian_theta(x.mean(axis=0), x.T @ x / len(x))
-        found = nce.estimate(densities.gaussian, theta, x, noise, 2, rng=0)
-        weights = xp.full(len(x), 1 / len(x))
-        J, gradient = nce.objective(densities.energy(net), x, noise.sample(80, 1), noise)(net.theta)
+        found = nce.estimate(densities.gaussian, theta, x, e, 2, rng=0)
+        J, gradient = nce.objective(densities.network_log_density(net), x, e.sample(80, 1), e)(net.theta)
+        laplace = partial(densities.ica, source=densities.laplace)
         return (
-            *nce.objective(densities.ica, x, noise.sample(80, 1), noise)(x.ravel()[:10]),
-            *densities.ica_likelihood(x, densities.laplace)(x.ravel()[:9]),
+            *nce.objective(laplace, x, e.sample(80, 1), e)(x.ravel()[:10]),
+            *densities.ica_likelihood(x, densities.logcosh)(x.ravel()[:9]),
             *(J, gradient, found.theta),
-            nce.asymptotic_covariance(densities.gaussian, theta, x, noise, 2),
-            nce.optimal_noise(densities.gaussian, theta, x, 2, weights, iterations=5),
+            densities.precision_matrix(theta, 3),
+            nce.parameter_scores(densities.gaussian, theta, x),
+            nce.asymptotic_covariance(densities.gaussian, theta, x, e, 2),
+            optimal_noise.optimal_noise(densities.gaussian, theta, x, 2, np.full_like(x[:, 0], 1 / 40)).ratio,
         )
 
     twice(run)
+
+
+# Every public function that is given all its arrays as arguments
+
+UP_TO_SIGN = ("noise.fit_gaussian", "pca.by_svd", "pca.by_variance", "pca.by_reconstruction")
+
+
+def numbers(result):
+    if isinstance(result, (tuple, list)):
+        return [a for part in result for a in numbers(part)]
+    return [np.asarray(here(result))] if isinstance(result, (np.ndarray, cupy.ndarray, float)) else []
+
+
+def call_on_device(name):
+    """The results of a call of the table on both; None where it computes with arrays that the row holds on the host."""
+    call, rtol, arguments = ROWS[name]
+    values = {key: argument.value for key, argument in arguments.items()}
+    moved = {key: on(a) if isinstance(a, np.ndarray) else a for key, a in values.items()}
+    try:
+        return numbers(call(**values)), numbers(call(**moved)), rtol
+    except TypeError as error:
+        if "NumPy and CuPy arrays are mixed" in str(error):
+            return None
+        raise
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "name", [name for name, row in ROWS.items() if any(isinstance(a.value, np.ndarray) for a in row.arguments.values())]
+)
+def test_the_table_of_calls(name):
+    results = call_on_device(name)
+    if results is None:
+        pytest.skip("computes with arrays that the row holds on the host")
+    expected, found, rtol = results
+    for a, b in zip(expected, found, strict=True):
+        if name in UP_TO_SIGN:
+            a, b = abs(a), abs(b)
+        np.testing.assert_allclose(a, b, rtol=max(rtol, 1e-8), atol=1e-9)

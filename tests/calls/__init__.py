@@ -1,4 +1,4 @@
-"""Every public function of minissl in a small call that works, with what each of its arguments is; a file for each room."""
+"""Every public function of minissl in a small call that works, with what each argument is; a file for each room."""
 
 from calls import goals, linear, nn, tasks
 from calls.table import ROWS, Row

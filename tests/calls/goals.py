@@ -2,10 +2,10 @@
 
 import numpy as np
 from arguments import array, count, integers, number, one_of, pair
-from calls.nn import net
-from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, NAMED_X, RNG, SIGMA, SPD, X, row
-from calls.tasks import NOISE
 
+from calls.nn import net
+from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, RNG, SIGMA, SPD, X, row
+from calls.tasks import NOISE
 from minissl.goals import densities, langevin, nce, optimal_noise, probe
 from minissl.nn.mlp import MLP
 
@@ -65,7 +65,7 @@ ICA = np.append(SPD.ravel(), -1.0)
 def both(model):
     """ln p_m, the weighted sum of g, and the score."""
     log_p, vjp = model
-    return log_p, *vjp(np.ones(len(log_p)), input_gradient=True)
+    return log_p, *vjp(np.ones_like(log_p), input_gradient=True)
 
 
 row(

@@ -2,9 +2,9 @@
 
 import numpy as np
 from arguments import array, count, number
+
 from calls.table import NAMED_X, RNG, SERIES, SIGMA, SPD, X, Y, row
 from calls.tasks import BLOCKS, WINDOWS
-
 from minissl.linear import autoregression, pca, wiener
 
 # pca

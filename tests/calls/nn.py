@@ -2,8 +2,8 @@
 
 import numpy as np
 from arguments import array, count, integers, number, one_of, seed, sizes
-from calls.table import CONTEXTS, ELEMENTWISE, LABELS, NAMED_X, NON_FINITE, TEXT, WEIGHT, X, Y, row
 
+from calls.table import CONTEXTS, ELEMENTWISE, LABELS, NAMED_X, NON_FINITE, TEXT, WEIGHT, X, Y, row
 from minissl.nn import gradcheck, losses, optimizers, schedules, training
 from minissl.nn.embedding import EmbeddingMLP
 from minissl.nn.mlp import MLP
@@ -165,20 +165,20 @@ row(
 )
 
 
-def returning(pair):
-    return lambda x, rng: pair
+RECONSTRUCT = autoencoder.reconstruct()
+PENALTY = autoencoder.l1(0.1)
 
 
-def trained(
-    x=X, task=returning((X[:3], X[:3])), loss=losses.squared_error, network=None, run=training.train, **options
-):
+def trained(x=X, task=RECONSTRUCT, loss=losses.squared_error, network=None, run=training.train, **options):
     network = net(3) if network is None else network
     options = {"epochs": 2, "batch_size": 3, "rng": 0} | options
     return list(run(network, x, task, loss, **options)), network.theta + 0
 
 
-RECONSTRUCT = autoencoder.reconstruct()
-PENALTY = autoencoder.l1(0.1)
+def returning(pair):
+    return lambda x, rng: pair
+
+
 TRAINING = {
     "x": array(X, (1,), bad={"text of the right shape": X.astype(str)}),
     "epochs": count(2),

@@ -2,6 +2,7 @@
 
 import numpy as np
 from arguments import array, count, integers, number, one_of, pair
+
 from calls.nn import word_net
 from calls.table import (
     ALONE_X,
@@ -17,7 +18,6 @@ from calls.table import (
     Y,
     row,
 )
-
 from minissl.tasks import autoencoder, jigsaw, noise, prediction, shuffling, words
 
 # noise
