@@ -1,106 +1,102 @@
-"""The best linear denoiser and filler of holes, in closed form: what a linear autoencoder tends to.
+"""The best linear autoencoder for noisy and for masked data, in closed form: what a linear network tends to.
 
-    symbol   meaning                                                          shape
-    x, x~    data, whose mean is taken to be zero; input: x corrupted         (n,) for one sample
-    W        linear reconstruction W x~                                       (n, n)
-    C        covariance E(x x^T)                                              (n, n)
-    sigma    standard deviation of Gaussian noise                             number
-    q        probability with which a component is kept                       number
-    B        B_jk = 1 where components j and k are masked together, else 0    (n, n)
+    symbol    in code            meaning                                                            shape
+    x, x̃      x, input           data, of mean zero; input: x corrupted                             (n,) for one sample
+    W         (returned)         linear reconstruction Wx̃, in code `input @ W.T`                    (n, n)
+    C         C                  covariance E(xxᵀ)                                                  (n, n)
+    λₖ, vₖ    eigenvalues, V     eigenvalues and eigenvectors of C                                  numbers, (n,)
+    σ         sigma              standard deviation of Gaussian noise                               number
+    p, q      p, q               probability that a component is masked; q = 1 − p that it is kept  numbers
+    B         B                  Bⱼₖ = 1 where components j and k are masked together, else 0       (n, n)
+    K, Λ      K, precision       second moments of x̃, divided by q; Λ = K⁻¹                         (n, n)
+    ⊙                            product entry by entry
 
-J = E ||W x~ - x||^2 [autoencoder.1] has the gradient 2 E (W x~ - x) x~^T, which is zero for
+The loss J = E‖Wx̃ − x‖² [autoencoder.1] is a convex quadratic function of W. Its gradient, 2 E[(Wx̃ − x)x̃ᵀ], is zero for
 
-    [wiener.1]   W = E(x x~^T) E(x~ x~^T)^-1
+    [wiener.1]   W = E(xx̃ᵀ) E(x̃x̃ᵀ)⁻¹,    where J = tr(C − W E(x̃xᵀ))
 
-Gaussian noise is independent of x: E(x x~^T) = C and E(x~ x~^T) = C + sigma^2 I, so
+if the inverse exists. Only second moments enter: any data with this covariance have this best linear W.
 
-    [wiener.2]   W = C (C + sigma^2 I)^-1                                    (the Wiener filter)
+**Noise**, x̃ = x + σz [autoencoder.9], is independent of x. So E(xx̃ᵀ) = C and E(x̃x̃ᵀ) = C + σ²I. With C = Σₖ λₖ vₖvₖᵀ,
 
-Missing components, holes filled with zeros: E(x_j x~_k) = q C_jk, and
+    [wiener.2]   W = C (C + σ²I)⁻¹ = Σₖ λₖ/(λₖ + σ²) vₖvₖᵀ    (the Wiener filter)
 
-    [wiener.3]   E(x~_j x~_k) = q C_jk where j and k are masked together, else q^2 C_jk
-    [wiener.4]   W = C K^-1,   K = q C + (1 - q) B * C    (* elementwise; single components: B = I, B * C = diag C)
+Along each principal axis x̃ is multiplied by a number between 0 and 1, which is ½ where data and noise have the same
+variance. If x is Gaussian, E(x | x̃) is linear; then no other function is better, and Tweedie's formula [autoencoder.10]
+gives the score of x̃ ~ N(0, C + σ²I),
 
-If only what is missing counts, block b is predicted from the others, o, alone: W_bo = C_bo K_oo^-1 with C_bo = K_bo/q.
-For P = K^-1 the rows b and columns o of P K = I say P_bb K_bo + P_bo K_oo = 0, therefore
+    [wiener.3]   (Wx̃ − x̃)/σ² = −(C + σ²I)⁻¹x̃ = ∇ln p_σ(x̃)    (theorem)
 
-    [wiener.5]   W_bo = - (1/q) P_bb^-1 P_bo,   W_bb = 0
+the gradient of −½ x̃ᵀ(C + σ²I)⁻¹x̃, as it must be. (This is −x̃/(1 + σ²) for white data alone, C = I, and near that for
+any C where σ² is large beside both 1 and the λₖ.)
+
+**Masking**, the masked components set to zero, x̃ = M ⊙ x [autoencoder.14]. Components j and k are both kept with
+probability q if they are masked together, else with probability q²:
+
+    [wiener.4]   E(xⱼx̃ₖ) = q Cⱼₖ,    E(x̃ⱼx̃ₖ) = q Cⱼₖ where Bⱼₖ = 1, else q² Cⱼₖ
+
+that is, E(x̃x̃ᵀ) = q K with the K below (q + p = 1 where Bⱼₖ = 1, q elsewhere), and q cancels in [wiener.1]:
+
+    [wiener.5]   W = C K⁻¹,    K = q C + p B ⊙ C    (components masked one by one: B = I, B ⊙ C = diag C)
+
+Other functions do better, even for Gaussian data, unless the blocks are independent: E(x | x̃) regresses on the
+components that are there, which is another linear map for each mask.
+
+If only masked components count, a block b of them is predicted while it is masked, from the other components, o, alone:
+W_bo = E(x_b x̃_oᵀ) E(x̃_o x̃_oᵀ)⁻¹ = C_bo K_oo⁻¹, where C_bo = K_bo/q. For every block at once, use the inverse of a
+partitioned matrix: rows b and columns o of ΛK = I say Λ_bb K_bo + Λ_bo K_oo = 0 (Λ_bb⁻¹ is the Schur complement
+K_bb − K_bo K_oo⁻¹ K_ob, so it exists). Therefore K_bo K_oo⁻¹ = −Λ_bb⁻¹ Λ_bo:
+
+    [wiener.6]   W_bo = −(1/q) Λ_bb⁻¹ Λ_bo,    W_bb = 0
+
+The second is a choice: where block b counts, its input is zero, so that W_bb has no effect on J.
+
+>>> import numpy as np
+>>> C = np.array([[1.0, 0.5], [0.5, 1.0]])
+>>> denoising(C, sigma=1.0)  # eigenvalues 1.5 and 0.5 become 0.6 and 1/3
+array([[0.46666667, 0.13333333],
+       [0.13333333, 0.46666667]])
+>>> print((15 * masking(C, p=0.5)).round(6))  # C times the inverse of K = [[1, ¼], [¼, 1]]
+[[14.  4.]
+ [ 4. 14.]]
 
 Source: Wiener, Extrapolation, Interpolation, and Smoothing of Stationary Time Series (1949).
 """
 
 import numpy as np
 
-from minissl.backend import array, integers, namespace, number
+from minissl._arrays import Array
+from minissl._checks import check_blocks, check_covariance, check_deviation, check_number
 
 
-def denoising(C, sigma):
-    """The best linear denoiser [wiener.2].
+@np.errstate(under="ignore")
+def denoising(C: Array, sigma: float) -> Array:
+    """The best linear denoiser W (n, n) of data of mean zero and covariance C, used as `input @ W.T` [wiener.2]."""
+    C = check_covariance(C, "C")
+    sigma = check_deviation(sigma, "sigma", like=C)
+    eigenvalues, V = np.linalg.eigh(C)
+    eigenvalues = np.maximum(eigenvalues, 0)  # those of a singular C are rounding, of either sign
+    return V * (eigenvalues / (eigenvalues + sigma**2)) @ V.T  # [wiener.2] Σₖ λₖ/(λₖ + σ²) vₖvₖᵀ
 
-    Parameters
-    ----------
-    C : array_like, shape (n, n)
-        Covariance of the data, whose mean is zero.
-    sigma : float
-        Standard deviation of the noise, > 0.
 
-    Returns
-    -------
-    W : ndarray, shape (n, n)
-        To be used as `x @ W.T`.
+@np.errstate(under="ignore")
+def masking(C: Array, p: float, blocks: Array | None = None, missing_only: bool = False) -> Array:
+    """The best linear W (n, n) for masked data of mean zero and covariance C, to be used as `input @ W.T`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If C is not a symmetric matrix, or sigma not a number > 0.
+    It minimises the loss of all components [wiener.5] or that of the masked ones alone [wiener.6]. Arguments as for
+    `tasks.autoencoder.mask` with fill 0; p < 1. C may be singular (a pixel that never changes), since n times the
+    rounding error of the largest variance is added to the diagonal of K.
     """
-    C, sigma = _covariance(C), number(sigma, "sigma", low=0, open_low=True)
-    xp = namespace(C)
-    d, V = xp.linalg.eigh(C)  # C may be singular, and sigma^2 far below its rounding
-    d = xp.maximum(d, 0)
-    return (V * (d / (d + sigma**2))) @ V.T  # [wiener.2]
-
-
-def masking(C, q, blocks=None, missing_only=False):
-    """The best linear reconstruction of masked data [wiener.4], or of the missing part alone [wiener.5].
-
-    Parameters
-    ----------
-    C : array_like, shape (n, n)
-        Covariance of the data, whose mean is zero. The holes are filled with zeros.
-    q, blocks, missing_only
-        As in `autoencoder.mask`; q > 0.
-
-    Returns
-    -------
-    W : ndarray, shape (n, n)
-        To be used as `input @ W.T`. So that C may be singular (a pixel that never changes), n times the rounding error
-        of the largest variance is added to the diagonal of K.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If C is not a symmetric matrix, or another argument is unfit.
-    """
-    C, q = _covariance(C), number(q, "q", low=0, high=1, open_low=True)
-    xp, n = namespace(C), len(C)
-    blocks = np.arange(n) if blocks is None else integers(blocks, "blocks", low=0, high=n)
-    if blocks.shape != (n,):
-        raise ValueError(f"blocks: got shape {blocks.shape}, expected ({n},)")
-    B = xp.asarray(blocks[:, None] == blocks, dtype=C.dtype)
+    C = check_covariance(C, "C")
+    p = check_number(p, "p", low=0, high=1, open_high=True)
+    n = len(C)
+    blocks = np.arange(n) if blocks is None else check_blocks(blocks, "blocks", n)
+    q = 1 - p
+    B = np.asarray(blocks[:, None] == blocks, dtype=C.dtype, like=C)
+    K = q * C + p * B * C  # [wiener.5] q C + p B ⊙ C
     rounding = n * float(np.finfo(C.dtype).eps) * float(C.diagonal().max())
-    K = q * C + (1 - q) * B * C + rounding * xp.eye(n, dtype=C.dtype)
+    K = K + rounding * np.identity(n, dtype=C.dtype, like=C)
     if not missing_only:
-        return xp.linalg.solve(K, C).T  # [wiener.4]
-    P = xp.linalg.inv(K)
-    return -xp.linalg.solve(B * P, (1 - B) * P) / q  # [wiener.5]
-
-
-def _covariance(C):
-    C = array(C, "C", ndim=2)
-    if C.shape[0] != C.shape[1] or not namespace(C).allclose(C, C.T, atol=1e-6 * float(abs(C).max())):
-        raise ValueError(f"C: got shape {C.shape}, expected a symmetric matrix")
-    d = namespace(C).linalg.eigvalsh(C)
-    if not float(d[0]) > -1e-6 * float(d[-1]):
-        raise ValueError(f"C: got eigenvalues from {d[0]} to {d[-1]}, expected a covariance, not negative and not zero")
-    return C
+        return np.linalg.solve(K, C).T  # [wiener.5] W = C K⁻¹
+    precision = np.linalg.inv(K)
+    return -np.linalg.solve(B * precision, (1 - B) * precision) / q  # [wiener.6] all blocks: B ⊙ Λ holds the Λ_bb
