@@ -29,7 +29,7 @@ Why the division by 1 − βᵗ: m and v start at zero and remember it. Written 
 
 by the sum of a geometric series; not to 1. So if all gₛ have the same mean, E(g), then
 
-    [optimizers.3]   E(m) = (1 − β₁ᵗ) E(g),    E(v) = (1 − β₂ᵗ) E(g²)
+    [optimizers.3]   E(m) = (1 − β₁ᵗ) E(g),    E(v) = (1 − β₂ᵗ) E(g²)      (theorem)
 
 and m̂ and v̂ are means in truth. At t = 1, m̂ = g and v̂ = g²: the first step is α in every component, whatever its
 scale.
@@ -91,7 +91,8 @@ def adam(theta, m, v, g, t, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=
     v = beta2 * v + (1 - beta2) * g**2
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
-    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), m, v
+    theta = theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)  # [optimizers.2] θ ← θ − α m̂/(√v̂ + ε)
+    return theta, m, v
 
 
 class Adam:
