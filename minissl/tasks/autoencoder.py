@@ -28,8 +28,8 @@ The last term is the same for every r; call it J*. To reduce J is to approach r*
 r*ⱼ = E(wⱼ xⱼ | x̃)/E(wⱼ | x̃).) Where nothing is corrupted, x̃ = x, r* is the identity, which says nothing about the data.
 The lecture rules it out in three ways.
 
-**Case 1: a bottleneck**, a hidden layer of m < n units. By the chain rule the Jacobian of r is a product of an (n, m) and
-an (m, n) matrix, so that
+**Case 1: a bottleneck**, a hidden layer of m < n units. By the chain rule the Jacobian of r is the product of an (n, m)
+matrix, the decoder's, and an (m, n) matrix, the encoder's:
 
     [autoencoder.3]   rank ∂r/∂x ≤ m < n    wherever r is differentiable (for relu, almost everywhere)    (theorem)
 
