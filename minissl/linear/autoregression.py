@@ -12,6 +12,7 @@
     x̄ᵢ          means          mean of xₜ₋ᵢ over the targets t                                     (p+1,)
     K           K              Kᵢⱼ = Σₜ (xₜ₋ᵢ − x̄ᵢ)(xₜ₋ⱼ − x̄ⱼ),  i, j = 0 … p                     (p+1, p+1)
     m, uₜ       m, u           mean of the series; centred series uₜ = xₜ − m                      number, (T,)
+    c           c              power of two next to the largest |xₜ|; the code computes with x/c   number
     Γ                          autocovariance of the process, Γᵢⱼ = Cov(xₜ₋ᵢ, xₜ₋ⱼ), i, j ≥ 1      (p, p)
     ψₖ          psi            what a shock of 1 at time t adds to xₜ₊ₖ                            number
 
@@ -112,7 +113,7 @@ True
 [1.     1.25   1.3125]
 
 Sources: Mann & Wald, Econometrica 11 (1943), 173–220; Kendall, Biometrika 41 (1954), 403–404; Marriott & Pope, ibid.,
-390–402; Brockwell & Davis, Time Series: Theory and Methods (1991): 3.1 stability, 5.5 forecasts, 8.1 and 8.10 estimates.
+390–402; Brockwell & Davis, Time Series: Theory and Methods (1991), sections 3.1, 5.5, 8.1 and 8.10.
 """
 
 import math
