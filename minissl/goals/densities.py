@@ -112,6 +112,7 @@ from minissl._checks import (
 )
 
 
+@np.errstate(under="ignore")
 def gaussian(theta: Array, x: Array) -> tuple[Array, Callable]:
     """The Gaussian model [densities.1]: ln p_m in nats, (N,), and its vjp. `theta` holds Λⱼₖ for j ≤ k, b and c."""
     x = check_array(x, "x", ndim=2)
@@ -168,12 +169,14 @@ def logcosh(u: Array) -> tuple[Array, Array]:
     return -2 * log_cosh + math.log(a / 2), -2 * a * np.tanh(a * u)  # [densities.3] −2 ln cosh(au) + ln(a/2)
 
 
+@np.errstate(under="ignore")
 def laplace(u: Array) -> tuple[Array, Array]:
     """ln f(u) and (ln f)′(u) = −ψ(u) for the Laplacian density [densities.3], elementwise; the slope at 0 is 0."""
     u = check_array(u, "u", finite=False)
     return -(2**0.5) * np.abs(u) - math.log(2) / 2, -(2**0.5) * np.sign(u)  # [densities.3] −√2 |u| − ½ ln 2
 
 
+@np.errstate(under="ignore")
 def ica(theta: Array, x: Array, source: Callable = logcosh) -> tuple[Array, Callable]:
     """The ICA model [densities.2]: ln p_m in nats, (N,), and its vjp. θ, (n² + 1,), is B row by row, c; x is centred.
 

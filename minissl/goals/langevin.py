@@ -129,6 +129,7 @@ class Chains(NamedTuple):
     acceptance: float  # share of the proposals that were accepted; 1 without adjustment
 
 
+@np.errstate(under="ignore")
 def langevin(score: Callable, x: Array, step: float, steps: int, *, rng=None, path=False) -> Chains:
     """Unadjusted Langevin dynamics [langevin.2], from the starts `x`, (N, n), which are left as they are.
 
@@ -150,6 +151,7 @@ def langevin(score: Callable, x: Array, step: float, steps: int, *, rng=None, pa
     return Chains(x, np.stack(states) if path else None, 1.0)
 
 
+@np.errstate(under="ignore")
 def mala(log_density: Callable, x: Array, step: float, steps: int, *, rng=None, path=False) -> Chains:
     """Metropolis-adjusted Langevin dynamics [langevin.5]; p is stationary at any step. Else as `langevin`.
 
@@ -180,6 +182,7 @@ def mala(log_density: Callable, x: Array, step: float, steps: int, *, rng=None, 
     return Chains(x, np.stack(states) if path else None, accepted / steps)
 
 
+@np.errstate(under="ignore")
 def annealed_langevin(score: Callable, x: Array, sigmas, step: float, steps: int, *, rng=None, path=False) -> Chains:
     """Annealed Langevin dynamics [langevin.6]: from noise to data, down the noise levels `sigmas`, σ₁ > … > σ_L > 0.
 

@@ -75,6 +75,7 @@ class EmbeddingMLP(MLP):
         H_0 = self.embedding[x].reshape(len(x), -1)  # [embedding.1] (E_{cᵢ₁}, …, E_{cᵢₖ})
         return [x, *super()._forward(H_0)]
 
+    @np.errstate(under="ignore")
     def backward(self, H: list[Array], delta: Array, penalties: dict | None = None) -> Array:
         """Gradient of loss and penalties, laid out as `theta`; arguments as in `MLP.backward`."""
         delta, dP = check_layers(H, delta, penalties, (self.context, *self.sizes), self._theta)

@@ -59,12 +59,14 @@ from minissl._arrays import Array
 from minissl._checks import check_array, check_classes, check_components, check_probabilities
 
 
+@np.errstate(under="ignore")  # also where a program has NumPy raise it: what underflows is zero beside the rest
 def sigmoid(y: Array) -> Array:
     """σ(y) = 1/(1 + e⁻ʸ), elementwise, as ½(1 + tanh(y/2)), which cannot overflow."""
     y = check_array(y, "y", finite=False)
     return 0.5 * (1 + np.tanh(0.5 * y))
 
 
+@np.errstate(under="ignore")
 def squared_error(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
     """Mean over samples of the (weighted) sum of squares over components [losses.1]; its gradient in the output."""
     output, target, weight = check_components(output, target, weight)
@@ -74,6 +76,7 @@ def squared_error(output: Array, target: Array, weight: Array | None = None) -> 
     return np.vdot(weighted, error) / N, 2 / N * weighted  # [losses.1] (1/N) Σ w (Y − T)²,  (2/N) w (Y − T)
 
 
+@np.errstate(under="ignore")
 def sigmoid_cross_entropy(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
     """Mean over samples of the (weighted) sum of −ln P(T) over components [losses.2]; its gradient in the output.
 
@@ -90,6 +93,7 @@ def sigmoid_cross_entropy(output: Array, target: Array, weight: Array | None = N
     return surprise.sum() / N, delta / N
 
 
+@np.errstate(under="ignore")
 def softmax_cross_entropy(output: Array, target: Array) -> tuple[float, Array]:
     """Mean over samples of −ln P(c) [losses.3]; its gradient in the output.
 

@@ -124,6 +124,7 @@ class MLP:
             gain = 2 if before == "relu" else 1
             W[:] = np.asarray(rng.standard_normal(W.shape) * (gain / len(W)) ** 0.5, like=like)  # [mlp.6] N(0, g/nₗ₋₁)
 
+    @np.errstate(under="ignore")
     def forward(self, x: Array) -> list[Array]:
         """All layers [x, H₁, …, output] for inputs of shape (N, n₀); H[l] has shape (N, nₗ)."""
         return self._forward(self.check_input(x))
@@ -137,6 +138,7 @@ class MLP:
             H.append(phi(Z))  # [mlp.1] Hₗ = φ(Zₗ)
         return H
 
+    @np.errstate(under="ignore")
     def backward(self, H: list[Array], delta: Array, penalties: dict | None = None, input_gradient: bool = False):
         """Gradient of loss and penalties, laid out as `theta`; with `input_gradient` also that in x, (N, n₀) [mlp.4].
 

@@ -72,6 +72,7 @@ class SGD:
         self.t = 0
         self.state = ()
 
+    @np.errstate(under="ignore")
     def step(self, g: Array, factor: float = 1.0) -> Array:
         """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses."""
         g, self.state = check_gradient(g, self.state, self.arrays)
@@ -111,6 +112,7 @@ class Adam:
         self.t = 0
         self.state = ()
 
+    @np.errstate(under="ignore")
     def step(self, g: Array, factor: float = 1.0) -> Array:
         """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses.
 

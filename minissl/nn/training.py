@@ -68,6 +68,7 @@ def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] |
     input, *target = check_pair_of_arrays(pair)
     input = net.check_input(input)
 
+    @np.errstate(under="ignore")
     def J(theta):
         gradient = np.empty_like(net.theta)
         value = _loss_and_gradient(net.at(theta), input, target, loss, penalties, gradient)
@@ -160,6 +161,7 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalti
         yield total / len(x)
 
 
+@np.errstate(under="ignore")  # a tiny gradient squared is zero
 def _step(net, batch, task, loss, optimizer, factor, penalties, rng, gradient) -> float:
     """One step of [training.2]; the loss of the batch before it."""
     input, target = check_batch(task(batch, rng), net)

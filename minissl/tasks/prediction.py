@@ -97,6 +97,7 @@ def _next_value(order, x, rng):
     return x[:, :-1].reshape(len(x), -1), x[:, -1].reshape(len(x), -1)  # [prediction.1] (xₜ₋ₚ, …, xₜ₋₁), xₜ
 
 
+@np.errstate(under="ignore")
 def forecast(model, past: Array, steps: int, shocks: Array | None = None) -> Array:
     """Continue each window by the model's own predictions, fed back [prediction.3]; (N, steps) or (N, steps, n).
 
