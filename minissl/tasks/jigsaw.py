@@ -9,6 +9,7 @@
     π_c         permutations[c]  one of them, c = 1 … K (in code from 0)                       (P,)
     u           input            what is shown: x with its patches in the order π_c            (N, P a b)
     p_d                          density of the images                                         function of x
+    J                            loss                                                          number
     d(π, π′)                     number of places in which two orders differ (Hamming)         integer
 
 **The task** (Noroozi & Favaro 2016). The patches are shown in one of K fixed orders, and the class is which:

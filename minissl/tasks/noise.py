@@ -10,7 +10,7 @@ task, to tell a second view of the same sample from views of other samples: that
     T           target         1 for data, 0 for noise                                      (N + νN, 1)
     w           weight         weight of a noise sample in the loss, where data have 1      number > 0
     p_d, p_n                   density of the data, of the noise                            functions of x
-    y(x)                       logit: the output of the network                             number
+    y(x), y*(x)                logit: the output of the network; the best one               numbers
     μ           mean           mean of a Gaussian                                           (n,)
     U           axes           its principal axes: orthonormal columns, UᵀU = I             (n, r)
     σ           deviations     its standard deviations along them                           (r,)
@@ -131,7 +131,7 @@ def fit_gaussian(x: Array) -> Gaussian:
     """The Gaussian with the mean and the covariance of the data (N, n); of rank r < n if these lie on a plane.
 
     A direction is kept if its variance exceeds what rounding alone can cause: ε² E‖x‖², as each number in x is rounded
-    by up to ε/2 of itself (ε of x's dtype), and n ε λ₁ in the eigenvalues of C (ε of float64, in which C is computed).
+    by up to ε/2 of itself (ε of x's dtype), and n ε times the largest variance, from the eigenvalues of C in float64.
     """
     x = check_varied(check_array(x, "x", ndim=2, squares=True), "x")
     mean = x.mean(axis=0, dtype=np.float64)
@@ -150,5 +150,5 @@ def isotropic_gaussian(x: Array) -> Gaussian:
     n = x.shape[1]
     mean = x.mean(axis=0, dtype=np.float64)
     deviation = float(((x - mean) ** 2).mean()) ** 0.5
-    U, sigma = np.identity(n, dtype=x.dtype, like=x), np.full_like(x, deviation, shape=n)
+    U, sigma = np.identity(n, dtype=x.dtype, like=x), np.full_like(x, deviation, shape=(n,))
     return Gaussian(mean.astype(x.dtype), U, sigma)

@@ -6,7 +6,7 @@ The noise is made of the data themselves: what is shuffled is what has to be und
     x, x̃        x            data, one sample per row, and the same shuffled                (N, n)
     p_d, pⱼ                  density of the data, of their variable j alone                 functions
     p_n                      density of the shuffled data                                   function of x
-    y(x)                     logit: the output of the network                               number
+    y(x), y*(x)              logit: the output of the network; the best one                 numbers
     E_d, E_n                 means over the data, over the shuffled data
     I                        multi-information of the variables, in nats                    number ≥ 0
     R                        correlation matrix of the variables                            (n, n)
@@ -63,8 +63,8 @@ p_y(x) = p_n(x) e^(y(x))/E_n eʸ, a density, so that y = ln(p_y/p_n) + ln E_n e�
     [shuffling.6]   E_d y − ln E_n eʸ = I − ∫ p_d(x) ln [p_d(x)/p_y(x)] dx ≤ I      (theorem)
 
 if E_d y and E_n eʸ are finite, and are taken over samples on which y was not trained. Both estimates fail if I is
-large, for three reasons. First, where y* is large the loss hardly depends on y. With ν = 1 its derivatives in y(x) at
-y* are 0 and ½ (p_d + p_n) sigmoid(y*) sigmoid(−y*), where sigmoid(y*) = p_d/(p_d + p_n), so by Taylor's theorem
+large, for three reasons. First, where y* is large the loss hardly depends on y: its first and second derivatives in
+y(x) at y* are 0 and ½ (p_d + p_n) sigmoid(y*) sigmoid(−y*), where sigmoid(y*) = p_d/(p_d + p_n). By Taylor's theorem
 
     [shuffling.7]   J(y) − J(y*) = ¼ E_d [sigmoid(−y*) (y − y*)²] + O(|y − y*|³)      (theorem)
 

@@ -153,7 +153,7 @@ def test_the_least_loss_of_exchangeable_patches_and_of_patches_that_are_never_co
 
 @pytest.mark.equation("jigsaw.2", "jigsaw.3")
 def test_the_best_classifier_of_gaussian_images():
-    """With P(c | u) by SciPy's densities, [c = k] − P(k | u) is uncorrelated with every feature of the puzzles drawn."""
+    """With P(c | u) by SciPy's densities, [c = k] − P(k | u) is uncorrelated with every feature of the puzzles."""
     N, K = 40_000, 4
     A = np.array([[1.0, 0.0, 0.0], [0.9, 0.5, 0.0], [-0.2, 0.8, 0.6]])
     p_d = multivariate_normal([0.5, 0.0, -0.5], A @ A.T)

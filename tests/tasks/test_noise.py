@@ -198,6 +198,14 @@ def test_the_rounding_of_a_large_mean_is_no_variance():
     assert fit_gaussian(x).axes.shape == (4, 2)
 
 
+def test_data_far_from_zero():
+    """The mean is a billion deviations away: its square must not enter the covariance."""
+    x = 1e6 + 1e-3 * correlated(300, 3, 8)
+    exact = np.linalg.svd(x - x.mean(axis=0), compute_uv=False) / 300**0.5
+    np.testing.assert_allclose(fit_gaussian(x).deviations, exact[::-1], rtol=1e-10)
+    assert isotropic_gaussian(x).deviations ** 2 == pytest.approx(np.full(3, (exact**2).mean()), rel=1e-10)
+
+
 def test_a_thin_direction_of_float32_data_is_kept():
     """Its variance is 1e-8 of the others', below float32's rounding of those, yet the data do vary along it."""
     turn = np.linalg.qr(correlated(3, 3, 7))[0]
