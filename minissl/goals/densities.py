@@ -105,6 +105,7 @@ from minissl._arrays import Array
 from minissl._checks import (
     check_array,
     check_callable,
+    check_count,
     check_full_rank,
     check_log_det,
     check_one_output,
@@ -147,6 +148,8 @@ def gaussian_theta(mean: Array, covariance: Array) -> Array:
 
 def precision_matrix(theta: Array, n: int) -> Array:
     """Λ, (n, n), of the Gaussian in n dimensions with the parameters `theta` [densities.1]."""
+    n = check_count(n, "n")
+    theta = check_array(theta, "theta", shape=(n * (n + 1) // 2 + n + 1,))
     Lambda = np.empty((n, n), dtype=theta.dtype, like=theta)
     j, k = _pairs(n, theta)
     Lambda[j, k] = theta[: len(j)]

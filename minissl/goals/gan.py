@@ -145,6 +145,7 @@ def latent(m: int) -> Task:
 
 
 def _latent(m, x, rng):
+    x = check_array(x, "x", ndim=2)
     return normal(check_rng(rng), (len(x), m), like=x), np.ones_like(x[:, :1])
 
 

@@ -1,13 +1,17 @@
 """goals/: probe, densities and noise-contrastive estimation, sampling."""
 
+import copy
+
 import numpy as np
 from arguments import array, count, integers, number, one_of, pair
 
 from calls.nn import net
 from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, RNG, SIGMA, SPD, X, row
 from calls.tasks import NOISE
-from minissl.goals import densities, langevin, nce, optimal_noise, probe
+from minissl.goals import densities, gan, langevin, nce, optimal_noise, probe
 from minissl.nn.mlp import MLP
+from minissl.nn.optimizers import Adam
+from minissl.nn.schedules import linear
 
 
 def score_of(x, *_):
@@ -80,7 +84,12 @@ row(
     mean=array(X[0], (0,), name="mean|covariance"),
     covariance=array(SPD, (0, 1), bad={"indefinite": -SPD, "not symmetric": SPD + np.triu(SPD)}),
 )
-row("densities.precision_matrix", densities.precision_matrix, theta=array(THETA, (0,), alone=True), n=count(3, 3))
+row(
+    "densities.precision_matrix",
+    densities.precision_matrix,
+    theta=array(THETA, (0,), alone=True),
+    n=count(3, 3, name="n|theta"),
+)
 for source in densities.logcosh, densities.laplace:
     u = array(X, alone=True, any_shape=True, allowed=ELEMENTWISE)
     row(f"densities.{source.__name__}", source, u=u)
@@ -206,3 +215,39 @@ row(
     x=array(X, (1,)),
     sigma=SIGMA,
 )
+
+# gan
+
+GENERATOR = gan.Generator(MLP((2, 4, 3), "tanh", rng=1, dtype="float64"))
+row("gan.Generator.sample", GENERATOR.sample, N=count(4), **RNG)
+row("gan.latent", lambda m, x, rng: gan.latent(m)(x, rng), m=count(2), **ALONE_X, **RNG)
+DISCRIMINATOR = one_of(net(1), net(2), score_of, None)
+row(
+    "gan.adversarial_loss",
+    lambda discriminator, output, target: gan.adversarial_loss(discriminator)(output, target),
+    discriminator=DISCRIMINATOR,
+    output=array(X, (1,), name="output|x|target"),
+    target=array(np.ones((7, 1)), (0, 1), bad={"above 1": np.full((7, 1), 2.0), "below 0": -np.ones((7, 1))}),
+)
+
+
+def adversaries(generator, discriminator, x, run=gan.train_gan, **options):
+    generator, discriminator = (
+        copy.deepcopy(part) if isinstance(part, (gan.Generator, MLP)) else part for part in (generator, discriminator)
+    )
+    options = {"steps": 2, "batch_size": 3, "rng": 0} | options
+    return list(run(generator, discriminator, x, **options)), discriminator.theta + 0
+
+
+GAN = {
+    "generator": one_of(GENERATOR, net(3), score_of, None),
+    "discriminator": DISCRIMINATOR,
+    "x": array(X, (1,), name="x|noise"),
+    "steps": count(2),
+    "batch_size": count(3),
+    "optimizers": one_of(None, Adam(), (Adam(),), (Adam(), 3), "adam", Adam),
+    "schedule": one_of(linear, "linear", 0.5, None, lambda u: -1.0),
+    **RNG,
+}
+row("gan.train_gan", adversaries, **GAN)
+row("gan.train_gan_steps", lambda **o: adversaries(run=gan.train_gan_steps, **o), **GAN)

@@ -161,7 +161,7 @@ row(
 row(
     "training.objective pair",
     lambda pair: training.objective(net(), pair, losses.squared_error)(net().theta),
-    pair=one_of((X, Y), X, (X,), None, "ab", 3),
+    pair=one_of((X, Y), X, (X,), None, "ab", 3, (None, Y), name="pair|x|target"),
 )
 
 
