@@ -15,10 +15,13 @@ from minissl._checks import (
     check_count,
     check_counts,
     check_integers,
+    check_layer,
+    check_like,
     check_number,
     check_pair,
     check_plain,
     check_rng,
+    check_two,
 )
 
 cupy = fake_cupy.device()
@@ -34,6 +37,7 @@ cupy = fake_cupy.device()
         (((1.5,),), "float64"),
         (3.0, "float64"),
         (np.arange(3, dtype=np.int8), "float64"),
+        (np.arange(3, dtype=np.uint8), "float64"),
         (np.array([True, False]), "float64"),
         (np.ones(3, np.float32), "float32"),
         (np.ones(3), "float64"),
@@ -228,6 +232,16 @@ def test_integers():
         check_integers(np.zeros(0, int), "c")
 
 
+def test_integers_from_the_host_are_moved_to_the_device_but_not_back():
+    here, there = np.ones(1), cupy.asarray(np.ones(1))
+    for given in ([1, 2], np.array([1, 2]), cupy.asarray(np.array([1, 2]))):
+        found = check_integers(given, "c", like=there)
+        assert type(found) is type(there) and found.dtype.kind == "i" and found.tolist() == [1, 2]
+    assert type(check_integers([1, 2], "c", like=here)) is np.ndarray
+    with pytest.raises(TypeError, match="c: NumPy and CuPy arrays are mixed"):
+        check_integers(cupy.asarray(np.array([1, 2])), "c", like=here)
+
+
 def test_numbers():
     for value in (np.float32(0.5), 0, 1, np.int8(1)):
         assert check_number(value, "p", low=0, high=1) == value
@@ -235,6 +249,9 @@ def test_numbers():
     for bad in (-0.1, 1.1, np.nan, np.inf, 10**400, -(10**5000)):
         with pytest.raises(ValueError, match=r"p: got .*, expected a finite number in \[0, 1\]"):
             check_number(bad, "p", low=0, high=1)
+    for bad, words in ((10**400, "p: got inf"), (-(10**400), "p: got -inf")):
+        with pytest.raises(ValueError, match=words):
+            check_number(bad, "p")
     for bad in ("1", None, True, 1j, [1]):
         with pytest.raises(TypeError, match="p: got .* expected a real number"):
             check_number(bad, "p")
@@ -296,6 +313,31 @@ def test_functions():
     assert check_callable(abs, "task") is abs
     with pytest.raises(TypeError, match="task: got str, expected a function"):
         check_callable("denoise", "task")
+
+
+def test_the_library_is_named_by_an_array():
+    for like in (None, np.ones(1), cupy.asarray(np.ones(1))):
+        assert check_like(like) is like
+    for bad in ("cupy", np, [1.0], 3):
+        with pytest.raises(TypeError, match="like: got .*, expected an array of NumPy or CuPy"):
+            check_like(bad)
+
+
+def test_a_layer_is_counted_from_either_end():
+    for layer in (-3, -1, 0, 2, np.int64(2)):
+        assert check_layer(layer, [1, 2, 3]) == layer
+    for bad in (3, -4):
+        with pytest.raises(ValueError, match="layer: got .*, expected at least -3, at most 2"):
+            check_layer(bad, [1, 2, 3])
+    with pytest.raises(TypeError, match="layer: got 1.5, expected an integer"):
+        check_layer(1.5, [1, 2, 3])
+
+
+def test_two_values_are_returned():
+    assert check_two((1, 2), "f") == (1, 2)
+    for bad in (1, None, (1,), np.ones(2), (1, 2, 3)):
+        with pytest.raises(TypeError, match="f: returned .*, expected two values"):
+            check_two(bad, "f")
 
 
 def test_generators():
