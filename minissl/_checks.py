@@ -319,6 +319,13 @@ def check_objective(value, gradient, theta):
     return float(value), gradient
 
 
+def check_value_and_gradient(returned, theta):
+    """What an objective returned: one number, and a vector of the shape of theta."""
+    value, gradient = check_two(returned, "objective")
+    check_vector(gradient, "objective", theta)
+    return check_scalar(value, "objective"), gradient
+
+
 def check_scalar(value, name):
     """One number, as a loss or an objective returns it."""
     if getattr(value, "ndim", 0):
@@ -326,10 +333,16 @@ def check_scalar(value, name):
     return value
 
 
+def check_network(net, name):
+    """A network, which has parameters in one vector."""
+    if not hasattr(net, "theta"):
+        raise TypeError(f"{name}: got {type(net).__name__}, expected an MLP")
+    return net
+
+
 def check_parts(net, task, loss, optimizer, schedule, penalties):
     """The parts of a training, as far as they can be known before the first batch."""
-    if not hasattr(net, "theta"):
-        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
+    check_network(net, "net")
     for name, function in (("task", task), ("loss", loss), ("schedule", schedule)):
         check_callable(function, name)
     if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
@@ -613,3 +626,23 @@ def check_two_optimizers(optimizers, name):
     if len(optimizers) != 2 or optimizers[0] is optimizers[1]:
         raise ValueError(f"{name}: got {optimizers!r}, expected two different ones, one for each network")
     return optimizers
+
+
+def check_size(size, name, shape):
+    """Height and width of a rectangle that fits into an image of this shape."""
+    size = check_pair(size, name)
+    if size[0] > shape[0] or size[1] > shape[1]:
+        raise ValueError(f"{name}: got {size}, expected at most the image's {shape}")
+    return size
+
+
+def check_partners(output, target):
+    """Embeddings of two views (2N, m); for each row the row of its partner, (2N,); and those of the first N rows."""
+    output = check_array(output, "output", ndim=2)
+    target = check_integers(target, "target", low=0, high=len(output), like=output)
+    N = len(output) // 2
+    if target.shape != output.shape[:1]:
+        raise ValueError(f"target: got shape {target.shape}, expected ({len(output)},), one partner for each row")
+    if len(output) != 2 * N or (target[:N] < N).any() or (target[target] != np.arange(2 * N, like=output)).any():
+        raise ValueError("target: expected each row of the first half and its partner in the second to name each other")
+    return output, target, target[:N]
