@@ -45,11 +45,12 @@ from collections.abc import Callable
 import numpy as np
 
 from minissl._arrays import Array
-from minissl._checks import check_array, check_number
+from minissl._checks import check_array, check_callable, check_number, check_value_and_gradient
 
 
 def central_difference(f: Callable, theta: Array, h: float = 1e-5) -> Array:
     """Gradient of f: theta -> number by central differences [gradcheck.1]; theta float64, (n,)."""
+    check_callable(f, "f")
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = check_number(h, "h", low=0, open_low=True)
     steps = h * np.identity(theta.size, like=theta)
@@ -59,6 +60,7 @@ def central_difference(f: Callable, theta: Array, h: float = 1e-5) -> Array:
 
 def complex_step(f: Callable, theta: Array, h: float = 1e-20) -> Array:
     """Gradient of an analytic f: complex theta -> complex number by the complex step [gradcheck.2]; theta as above."""
+    check_callable(f, "f")
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = check_number(h, "h", low=0, open_low=True)
     steps = 1j * h * np.identity(theta.size, like=theta)
@@ -81,9 +83,10 @@ def gradient_error(objective: Callable, theta: Array) -> float:
     for a wrong one. What the rounding of the differences explains, 1e-15 |J|/h in each component, is not counted: near
     a minimum it is all there is.
     """
+    check_callable(objective, "objective")
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = 1e-5
-    value, gradient = objective(theta)
+    value, gradient = check_value_and_gradient(objective(theta), theta)
     numeric = central_difference(lambda t: objective(t)[0], theta, h)
     rounding = 1e-15 * abs(float(value)) / h * theta.size**0.5
     largest = max(float(np.linalg.norm(gradient)), float(np.linalg.norm(numeric))) or 1.0
@@ -95,10 +98,11 @@ def taylor_slope(objective: Callable, theta: Array, direction: Array, h: float =
 
     `objective`: theta -> (value, gradient); theta and direction float64, (n,).
     """
+    check_callable(objective, "objective")
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = check_number(h, "h", low=0, open_low=True)
     direction = check_array(direction, "direction", shape=theta.shape, like=theta)
-    value, gradient = objective(theta)
+    value, gradient = check_value_and_gradient(objective(theta), theta)
     slope = gradient @ direction
 
     def remainder(h):

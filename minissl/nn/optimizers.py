@@ -58,7 +58,16 @@ import numpy as np
 from scipy.optimize import minimize
 
 from minissl._arrays import Array, on_host
-from minissl._checks import NonFiniteError, check_array, check_count, check_gradient, check_number, check_objective
+from minissl._checks import (
+    NonFiniteError,
+    check_array,
+    check_callable,
+    check_count,
+    check_gradient,
+    check_number,
+    check_objective,
+    check_two,
+)
 
 
 class SGD:
@@ -162,13 +171,14 @@ def lbfgs(
     no component of the gradient is larger than `tolerance`; where it stops before, a RuntimeWarning says so if `warn`.
     FloatingPointError if value or gradient stop being finite.
     """
+    check_callable(objective, "objective")
     theta = check_array(theta, "theta", ndim=1)
     iterations = check_count(iterations, "iterations")
     tolerance = check_number(tolerance, "tolerance", low=0)
 
     def on_the_host(t):
-        value, gradient = objective(np.asarray(t, dtype=theta.dtype, like=theta).copy())
-        return check_objective(value, gradient, theta)
+        returned = objective(np.asarray(t, dtype=theta.dtype, like=theta).copy())
+        return check_objective(*check_two(returned, "objective"), theta)
 
     start = on_host(theta).astype(np.float64)
     value, gradient = on_the_host(start)

@@ -44,15 +44,18 @@ from minissl._arrays import Array, Loss, Penalty, Task
 from minissl._checks import (
     NonFiniteError,
     check_batch,
+    check_callable,
     check_count,
     check_data,
     check_finite,
     check_hidden_layer,
+    check_network,
     check_number,
     check_pair_of_arrays,
     check_parts,
     check_rng,
     check_scalar,
+    check_two,
 )
 from minissl.nn import checkpoint as checkpoints
 from minissl.nn.mlp import MLP
@@ -65,6 +68,8 @@ def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] |
 
     `pair` is (input, target) or (input, target, weight), as a task returns it. The network itself stays as it is.
     """
+    check_network(net, "net")
+    check_callable(loss, "loss")
     input, *target = check_pair_of_arrays(pair)
     input = net.check_input(input)
 
@@ -80,7 +85,7 @@ def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] |
 def _loss_and_gradient(net, input, target, loss, penalties, gradient):
     """J [training.1] on one batch; its gradient is written into `gradient`."""
     H = net._forward(input)
-    value, delta = loss(H[-1], *target)
+    value, delta = check_two(loss(H[-1], *target), "loss")
     check_scalar(value, "loss")
     dP = {}
     for l, penalty in (penalties or {}).items():

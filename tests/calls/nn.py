@@ -141,9 +141,11 @@ row(
 UNSEEN = dict.fromkeys(NON_FINITE, "training reports epoch and batch")
 row("optimizers.SGD.step", lambda g: optimised(optimizers.SGD(), g), g=array(X[0], alone=True, allowed=UNSEEN))
 row("optimizers.Adam.step", lambda g: optimised(optimizers.Adam(), g), g=array(X[0], alone=True))
+OBJECTIVE = one_of(quadratic, None, "J", lambda t: t @ t, lambda t: (t[:1], t), lambda t: (0.0, t[1:]))
 row(
     "optimizers.lbfgs",
-    lambda theta, **o: optimizers.lbfgs(quadratic, theta, warn=False, **o),
+    lambda objective, theta, **o: optimizers.lbfgs(objective, theta, warn=False, **o),
+    objective=OBJECTIVE,
     theta=array([0.3, 0.2, 0.1], alone=True),
     iterations=count(50),
     tolerance=number(1e-10, 0),
@@ -154,7 +156,9 @@ row(
 PAIR = {"input": array(X, (0, 1), name="x|target"), "target": array(Y, (0, 1))}
 row(
     "training.objective",
-    lambda theta, input, target: training.objective(net(), (input, target), losses.squared_error)(theta),
+    lambda network, loss, theta, input, target: training.objective(network, (input, target), loss)(theta),
+    network=one_of(net(), None, "net", 3, name="net"),
+    loss=one_of(losses.squared_error, "mse", None, lambda output, target: (np.ones(1), output), lambda *_: 0.0),
     theta=array(net().theta, (0,)),
     **PAIR,
 )
@@ -200,22 +204,25 @@ H_STEP = number(1e-5, 0, open_low=True)
 POINT = array(X[0], alone=True, bad={"float32": X[0].astype(np.float32)})
 row(
     "gradcheck.central_difference",
-    lambda theta, h: gradcheck.central_difference(lambda t: quadratic(t)[0], theta, h),
+    gradcheck.central_difference,
+    f=one_of(lambda t: quadratic(t)[0], None, "f", 3),
     theta=POINT,
     h=H_STEP,
 )
 row(
     "gradcheck.complex_step",
-    lambda theta, h: gradcheck.complex_step(lambda t: (t**3).sum(), theta, h),
+    gradcheck.complex_step,
+    f=one_of(lambda t: (t**3).sum(), None, "f", 3),
     theta=POINT,
     h=H_STEP,
 )
 ANY = {"tied": (0, 1), "alone": True, "any_shape": True}
 row("gradcheck.relative_error", gradcheck.relative_error, a=array(X, **ANY), b=array(X + 1, **ANY))
-row("gradcheck.gradient_error", lambda theta: gradcheck.gradient_error(quadratic, theta), theta=POINT)
+row("gradcheck.gradient_error", gradcheck.gradient_error, objective=OBJECTIVE, theta=POINT)
 row(
     "gradcheck.taylor_slope",
-    lambda **o: gradcheck.taylor_slope(quadratic, **o),
+    gradcheck.taylor_slope,
+    objective=OBJECTIVE,
     theta=array(X[0], (0,)),
     direction=array(X[1], (0,)),
     h=number(0.01, 0, open_low=True),
