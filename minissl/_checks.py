@@ -418,6 +418,13 @@ def check_sampler(noise, name):
     return noise
 
 
+def check_density(noise, name):
+    """Something with a method `log_density`."""
+    if isinstance(noise, type) or not callable(getattr(noise, "log_density", None)):
+        raise TypeError(f"{name}: got {type(noise).__name__}, expected an object with a method log_density(x)")
+    return noise
+
+
 def check_grid(shape, grid, gap):
     """Height and width of an image, patches down and across, and the gap between them, where they fill the image."""
     shape, grid, gap = check_pair(shape, "shape"), check_pair(grid, "grid"), check_count(gap, "gap", low=0)

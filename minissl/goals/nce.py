@@ -141,9 +141,11 @@ from minissl._checks import (
     check_array,
     check_callable,
     check_count,
+    check_density,
     check_number,
     check_positive_definite,
     check_rng,
+    check_sampler,
     check_weights,
 )
 from minissl.goals.densities import gaussian, precision_matrix
@@ -160,7 +162,9 @@ def objective(model: Callable, x: Array, e: Array, noise) -> Callable:
     x = check_array(x, "x", ndim=2)
     e = check_array(e, "e", shape=(None, x.shape[1]), like=x)
     both = np.concatenate([x, e])
-    log_n = check_array(noise.log_density(both), "noise.log_density", shape=(len(both),), like=x)
+    log_n = check_array(
+        check_density(noise, "noise").log_density(both), "noise.log_density", shape=(len(both),), like=x
+    )
     target = np.concatenate([np.ones_like(x[:, :1]), np.zeros_like(e[:, :1])])
     return functools.partial(_objective, model, both, log_n, target, len(e) / len(x))
 
@@ -183,7 +187,7 @@ def estimate(
     """
     x = check_array(x, "x", ndim=2)
     theta = check_array(theta, "theta", ndim=1, like=x)
-    e = noise.sample(check_count(nu, "nu") * len(x), check_rng(rng))
+    e = check_sampler(noise, "noise").sample(check_count(nu, "nu") * len(x), check_rng(rng))
     found = lbfgs(objective(model, x, e, noise), theta, iterations=iterations, tolerance=tolerance)
     if model is gaussian:
         least = float(np.linalg.eigvalsh(precision_matrix(found.theta, x.shape[1]))[0])
@@ -199,6 +203,7 @@ def estimate(
 
 def parameter_scores(model: Callable, theta: Array, x: Array) -> Array:
     """g, ∂ ln p_m/∂θ at each row of `x`, (N, size), one row at a time: for theory, not for estimation."""
+    check_callable(model, "model")
     x = check_array(x, "x", ndim=2)
     one = np.ones_like(x[0, :1])
     return np.stack([model(theta, row[None])[1](one) for row in x])
@@ -206,6 +211,8 @@ def parameter_scores(model: Callable, theta: Array, x: Array) -> Array:
 
 def information(g: Array, weights: Array) -> Array:
     """I = E_d(P g gᵀ) [nce.7], (size, size), from g at nodes and weights P p_d × cell volume; it must be regular."""
+    g = check_array(g, "g", ndim=2)
+    weights = check_array(weights, "weights", shape=(len(g),), like=g)
     words = "an information matrix that is regular: more rows of x, or fewer parameters"
     return check_positive_definite((g * weights[:, None]).T @ g, "x", words)  # [nce.7] E_d(P g gᵀ)
 
@@ -217,10 +224,11 @@ def asymptotic_covariance(model: Callable, theta: Array, x: Array, noise, nu: fl
     `theta` are the true parameters. E_d is a mean over the rows of x: samples of p_d (Monte Carlo), or nodes of a
     quadrature with `weights`, p_d times the volume of the cell, which sum to one.
     """
+    check_callable(model, "model")
     x = check_array(x, "x", ndim=2)
     nu = check_number(nu, "nu", low=0, open_low=True)
     weights = np.full_like(x[:, 0], 1 / len(x)) if weights is None else check_weights(weights, "weights", x)
-    log_n = check_array(noise.log_density(x), "noise.log_density", shape=(len(x),), like=x)
+    log_n = check_array(check_density(noise, "noise").log_density(x), "noise.log_density", shape=(len(x),), like=x)
     P = sigmoid(math.log(nu) + log_n - model(theta, x)[0])  # [nce.2] 1 − h = ν p_n/(p_d + ν p_n)
     Sigma = np.linalg.inv(information(parameter_scores(model, theta, x), weights * P))
     Sigma[-1, -1] -= 1 + 1 / nu  # [nce.10] I⁻¹ − (1 + 1/ν) e_c e_cᵀ

@@ -129,19 +129,22 @@ row(
 
 NODES = {"weights": array(np.full(7, 1 / 7), (0,), bad={"negative": -np.ones(7) / 7, "another sum": np.ones(7)})}
 NU = number(2.0, 0, open_low=True)
+FROM_NOISE = one_of(NOISE, None, "noise", type(NOISE), X)
 row(
     "nce.objective",
-    lambda model, theta, x, e: nce.objective(model, x, e, NOISE)(theta),
+    lambda model, theta, x, e, noise: nce.objective(model, x, e, noise)(theta),
     model=MODEL,
+    noise=FROM_NOISE,
     theta=array(THETA, (0,)),
     x=array(X, (1,), name="x|e"),
     e=array(X[:5], (1,)),
 )
 row(
     "nce.estimate",
-    lambda model, theta, x, **o: nce.estimate(model, theta, x, NOISE, **o),
+    nce.estimate,
     1e-4,
     model=MODEL,
+    noise=FROM_NOISE,
     theta=array(THETA, (0,)),
     x=array(X, (1,), name="x|e|theta"),
     nu=count(2),
@@ -156,12 +159,18 @@ row(
     theta=array(THETA, (0,)),
     x=array(X, (1,), name="x|theta"),
 )
-row("nce.information", nce.information, g=array(X, (0,)), weights=array(np.full(7, 1 / 7), (0,)))
+row(
+    "nce.information",
+    nce.information,
+    g=array(X, (0,), name="g|x"),
+    weights=array(np.full(7, 1 / 7), (0,), name="weights|x"),
+)
 ROWS_14 = np.vstack([X, X[::-1] ** 2])
 row(
     "nce.asymptotic_covariance",
-    lambda model, theta, x, **o: nce.asymptotic_covariance(model, theta, x, NOISE, **o),
+    nce.asymptotic_covariance,
     model=MODEL,
+    noise=FROM_NOISE,
     theta=array(THETA, (0,), name="theta|x"),
     x=array(ROWS_14, (1,), name="x|theta|weights"),
     nu=NU,
