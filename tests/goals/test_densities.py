@@ -262,7 +262,7 @@ def test_the_moments_of_the_data_give_the_greatest_likelihood():
     alpha = gaussian_theta(x.mean(axis=0), np.cov(x.T, bias=True))[:-1]
 
     def likelihood(alpha):  # ln φ + c*(α), over the data
-        C = np.linalg.inv(precision_matrix(alpha, 3))
+        C = np.linalg.inv(precision_matrix(np.append(alpha, 0), 3))
         return gaussian(gaussian_theta(C @ alpha[6:], (C + C.T) / 2), x)[0].mean()
 
     assert abs(central_difference(likelihood, alpha)).max() < 1e-8
