@@ -1,262 +1,343 @@
-"""Principal component analysis by its three definitions.
+"""Principal component analysis (PCA) by its three definitions: what a linear autoencoder learns, in closed form.
 
-    symbol     meaning                                                    shape
-    x          data, rows are samples; E is the mean over its N rows      (N, n)
-    y          centred data, x - E(x)                                     (N, n)
-    C          covariance, E(y y^T): divided by N, not by N - 1           (n, n)
-    lambda_i   its eigenvalues, lambda_1 >= lambda_2 >= ... >= 0          (n,)
-    v_i        its orthonormal eigenvectors                               (n,)
-    W, A       encoder and decoder, s = W y and y_hat = A s               (m, n), (n, m)
-    J          E||y - A W y||^2                                           number
-    I          a choice of m of the n eigenvectors                        subset of 1 .. n
-    kappa      weight decay                                               number >= 0
+    symbol   name in code   meaning                                                        shape
+    x        x              data, rows are samples; E is the mean over its N rows          (N, n)
+    y        y              centred data, y = x − E x                                      (N, n)
+    C        -              covariance E yyᵀ: divided by N, not by N − 1                   (n, n)
+    λᵢ       variances      its eigenvalues, λ₁ ≥ λ₂ ≥ … ≥ λₙ ≥ 0                          (m,)
+    vᵢ       rows of W      its orthonormal eigenvectors, the principal axes               (m, n)
+    w, g     w, g           a direction, ‖w‖ = 1; the gradient of its variance             (n,)
+    W, A     W, A           encoder and decoder, s = Wy and ŷ = As                         (m, n), (n, m)
+    J        J              reconstruction error E‖y − AWy‖²                               number
+    U, S, V  U, S, Vt       singular value decomposition; V = (v₁ … vₙ)                    (N, r), (r,), (n, r)
+    R        R              RᵀR = C, by QR; r = min(N, n), and C in r dimensions           (r, r)
+    F, L, B  F, L, B        encoder of white input; LᵀL = FFᵀ; a decoder scaled, ALᵀ       (m, r), (m, m), (r, m)
+    I, Id    -              a choice of m of the n eigenvectors; an identity matrix        set, any
+    κ        kappa          weight decay                                                   number ≥ 0
+    eps      -              rounding, 1e-16 in float64                                     number
 
-**By variance** (Pearson 1901; Hotelling 1933): one direction after the other,
+**1. By variance** (Hotelling 1933): one direction after the other,
 
-    [pca.1]   w_k = argmax E(w.y)^2  with  ||w|| = 1  and  w orthogonal to w_1, ..., w_{k-1}
+    [pca.1]   wₖ = argmax E(w·y)² = argmax wᵀCw   over ‖w‖ = 1, w ⟂ w₁, …, wₖ₋₁
 
-The Lagrange condition is C w = lambda w with lambda = E(w.y)^2, so w_k = v_k. By hand: on the sphere the gradient is
+At a maximum wᵀCw − λ(‖w‖² − 1) is stationary: Cw = λw, and λ = wᵀCw is the variance. So w₁ = v₁. C maps vectors
+orthogonal to v₁ to such vectors, so the same holds among them: w₂ = v₂, and so on.
 
-    [pca.2]   g = 2 (C w - lambda w),   lambda = w.C w;       sin angle(w, v_1) <= ||g||/2 / (lambda - lambda_2)
+What everybody tries first is to multiply by C again and again. Cᵗw₀ = Σᵢ λᵢᵗ (vᵢ·w₀) vᵢ, where v₁ outgrows the rest:
 
-(Davis & Kahan 1970), and each step maximises the variance exactly over all combinations of w, g and the w before:
+    [pca.2]   wₜ = C wₜ₋₁/‖C wₜ₋₁‖,      tan ∠(wₜ, v₁) ≤ (λ₂/λ₁)ᵗ tan ∠(w₀, v₁)
 
-    [pca.3]   w <- argmax E(w.y)^2  with  ||w|| = 1  in  span{w, g, p},      p the w before
+This is the *power iteration*. *Deflation* finds the others: y − (v₁·y) v₁ has covariance C − λ₁v₁v₁ᵀ, of eigenvalues
+0, λ₂, …, λₙ, so that v₂ comes next. When to stop, the gradient of the variance on the sphere says:
 
-(Knyazev 2001, "locally optimal conjugate gradients"). The same w without p is steepest ascent, which is slow where
-lambda_1 and lambda_2 are close: about 1/gap steps in place of 1/sqrt(gap).
+    [pca.3]   g = 2(Cw − λw), λ = wᵀCw;      |sin ∠(w, v₁)| ≤ ½‖g‖/(λ − λ₂)   where λ > λ₂
 
-**By reconstruction**: a linear network with m hidden units, which learns y from y:
+For let w = cos t v₁ + sin t u, u ⟂ v₁, ‖u‖ = 1. The part of Cw − λw orthogonal to v₁ is sin t (Cu − λu), and
+‖Cu − λu‖ ≥ u·(λu − Cu) = λ − uᵀCu ≥ λ − λ₂.
 
-    [pca.4]   J(A, W) = E||y - A W y||^2 = tr(C) - 2 tr(W C A) + tr(A^T A W C W^T)
-    [pca.5]   dJ/dA = -2 E(e s^T),     dJ/dW = -2 E(A^T e y^T),     e = y - A W y,  s = W y
-    [pca.6]   min J = lambda_{m+1} + ... + lambda_n,     reached by A = W^T = (v_1, ..., v_m)
+By [pca.2] power iteration takes about 1/gap steps where gap = 1 − λ₂/λ₁ is small. So do steps along g of the best
+length. What is faster is the best combination of w, g, and p, the w before:
 
-The minimum is a subspace: A G, G^-1 W has the same J for any invertible G. The axes are brought back by an orthonormal
-basis Q of the columns of A and the eigenvectors of the m x m matrix Q^T C Q. Nor are there other minima (Baldi & Hornik
-1989, Fact 4): for every choice I, A = W^T = (v_i, i in I) is a critical point,
+    [pca.4]   w ← argmax wᵀCw   over ‖w‖ = 1, w in span{w, g, p}
 
-    [pca.7]   dJ/dA = 0,  dJ/dW = 0,  J = sum of the lambda_i with i not in I
+(Knyazev 2001, "locally optimal"), three numbers to choose: an eigenvector of a 3 × 3 matrix. p carries on what the last
+steps did, as in conjugate gradients, and about 1/√gap steps are enough. That is observed, not proved.
 
-but turning one v_i (i in I) by an angle t towards a v_j left out (j not in I) with lambda_j > lambda_i goes downhill:
+**2. By reconstruction** (Pearson 1901: the plane nearest to the points): a linear network with m hidden units learns to
+give its input back,
 
-    [pca.8]   J(t) - J(0) = (lambda_i - lambda_j) sin^2 t
+    [pca.5]   J(A, W) = E‖e‖² = tr C − 2 tr(WCA) + tr(AᵀA WCWᵀ),      e = y − As,  s = Wy
+    [pca.6]   ∂J/∂A = −2 E e sᵀ,      ∂J/∂W = −2 E Aᵀe yᵀ,             since dJ = −2 E eᵀ(dA s + A dW y)
+    [pca.7]   min J = λ_{m+1} + … + λₙ,   reached by A = Wᵀ = (v₁ … v_m)
 
-Weight decay chooses the axes (Kunin et al. 2019, Theorem 2, there with N C, not C): J + kappa (||A||^2 + ||W||^2) has
-its least value, where lambda_i > kappa for i <= m, at W = A^T and
+For let Π be the orthogonal projector on the range of A. Nothing there is nearer to y than Πy, so
+J ≥ E‖y − Πy‖² = tr C − tr(ΠC), and tr(ΠC) = Σᵢ πᵢλᵢ with weights πᵢ = vᵢᵀΠvᵢ between 0 and 1, Σᵢ πᵢ = tr Π ≤ m: at most
+λ₁ + … + λ_m (Ky Fan 1949). For the matrix of all samples this is the theorem of Eckart & Young (1936): of all matrices
+of rank m, the nearest is the singular value decomposition, cut off after m terms.
 
-    [pca.9]   A = (v_1, ..., v_m) diag(a) O,  a_i^2 = 1 - kappa/lambda_i,  O any orthogonal matrix
-    [pca.10]  minimum = sum_{i<=m} (2 kappa - kappa^2/lambda_i) + sum_{i>m} lambda_i
+The minimum fixes a subspace only: AG, G⁻¹W has the same J for every invertible G. The axes within it are brought back
+at the end, as those of the data projected on A's range.
 
-so the v_i are the decoder's left singular vectors. **By singular value decomposition** of all centred data, see below:
+How is it found? J depends on y through C alone. So let y = Rᵀz with z white, E zzᵀ = Id, and let the encoder read z,
+s = Fz, where F = WRᵀ. In sums of squares of matrix entries, then,
 
-    [pca.11]  y = U S V^T (rows are samples),   lambda_i = S_i^2/N,   W = A^T = the first m rows of V^T
+    [pca.8]   J = E‖Rᵀz − AFz‖² = ‖R − FᵀAᵀ‖²
 
-Eigenvectors have no sign. Here the entry of largest magnitude in each row of W is positive; among entries within one
-part in a thousand of the largest, the first counts.
+r pairs (input: row k of Id, target: row k of R) in place of N. Nor need the steps be equally long in all units. Choose
+G so that A has orthonormal columns; the best encoder for it is W = Aᵀ, F = AᵀRᵀ. Search in F and B = ALᵀ, where LᵀL =
+FFᵀ is the covariance of s: the second derivatives of J in F alone are 2 Id, and in B alone. In both together their
+eigenvalues at the minimum are, for each i ≤ m < j,
+
+    [pca.9]   2(1 ± √(λⱼ/λᵢ)),   and 0 and 4 for what moves within the subspace      (theorem)
+
+so that only λ_{m+1}/λ_m decides how many steps are needed, not how far λ₁ and λ_m are apart. (Let R = USVᵀ. Where the
+row √λᵢ uᵢᵀ of F moves by αuⱼᵀ and the column √λᵢ vᵢ of B by βvⱼ, J grows by α² + β² − 2αβ√(λⱼ/λᵢ). Tong, Ma & Chi 2021
+scale gradient descent in this way.)
+
+There are no other minima if C is regular and its eigenvalues are distinct (Baldi & Hornik 1989, Fact 4): the critical
+points of rank m are A = V_I G, W = G⁻¹V_Iᵀ, those of lower rank have fewer vectors, and all are saddles but I =
+{1, …, m}. Of this, what is shown and tested here is A = Wᵀ = V_I, the vᵢ with i ∈ I, for any C:
+
+    [pca.10]  ∂J/∂A = 0,  ∂J/∂W = 0,  J = Σ λᵢ over i ∉ I
+
+but turning one vᵢ, i ∈ I, by an angle t towards a vⱼ left out, j ∉ I, goes downhill if λⱼ > λᵢ:
+
+    [pca.11]  J(t) − J(0) = (λᵢ − λⱼ) sin² t
+
+Weight decay chooses axes (Kunin, Bloom, Goeva & Seed 2019, with N C for C). If λ_m > κ, the least value of
+J + κ(‖A‖² + ‖W‖²) is reached at W = Aᵀ,
+
+    [pca.12]  A = (v₁ … v_m) diag(a) O,   aᵢ² = 1 − κ/λᵢ,   O any orthogonal matrix
+    [pca.13]  minimum = Σ (2κ − κ²/λᵢ) over i ≤ m  +  Σ λᵢ over i > m
+
+so that the vᵢ are the decoder's left singular vectors, if λ₁ > … > λ_m > λ_{m+1}. The proof stands below.
+
+**3. By singular value decomposition** of the centred data:
+
+    [pca.14]  y = USVᵀ (rows are samples),   λᵢ = Sᵢ²/N,   W = Aᵀ = the first m rows of Vᵀ
+
+since C = yᵀy/N = V(S²/N)Vᵀ. Rounding acts like a change of y by about eps S₁, which moves each Sᵢ by at most that, so
+
+    [pca.15]  |λ̂ᵢ − λᵢ|/λᵢ ≈ 2 eps S₁/Sᵢ at most
+
+From C, which is rounded by eps λ₁, it would be eps (S₁/Sᵢ)²: the SVD loses half as many digits.
+
+    >>> import numpy as np
+    >>> from minissl.linear import pca
+    >>> x = np.array([[3.0, 1], [1, 3], [-3, -1], [-1, -3]])  # C = (5 3; 3 5)
+    >>> for method in (pca.by_variance, pca.by_reconstruction, pca.by_svd):
+    ...     print(method(x, 2).variances.round(6), method(x, 2).W.round(3).tolist())
+    [8. 2.] [[0.707, 0.707], [0.707, -0.707]]
+    [8. 2.] [[0.707, 0.707], [0.707, -0.707]]
+    [8. 2.] [[0.707, 0.707], [0.707, -0.707]]
+
+Conventions: all three subtract the mean and divide by N. Eigenvectors have no sign; here the entry of largest magnitude
+in each row of W is positive (among entries within one part in a thousand of the largest, the first counts).
+
+**How far is the sample from the truth?** All accuracies above are those of the sample's C. Where it comes from N
+independent draws of a Gaussian with eigenvalues λᵢ, its axes v̂ᵢ are off by
+
+    [pca.16]  E sin² ∠(v̂ᵢ, vᵢ) ≈ (1/N) Σⱼ λᵢλⱼ/(λᵢ − λⱼ)²   over j ≠ i      (theorem)
+
+(Anderson 1963) for n fixed, N → ∞, λᵢ simple: with Ĉ the sample's covariance, v̂ᵢ ≈ vᵢ + Σⱼ vⱼ (vⱼᵀĈvᵢ)/(λᵢ − λⱼ), and
+vⱼᵀĈvᵢ is the mean of N products of independent sᵢ and sⱼ, so its variance is λᵢλⱼ/N. Where n grows with N, more data do
+not help: λ₁ = 1 + ℓ, all other λⱼ = 1, n/N → γ gives
+
+    [pca.17]  cos² ∠(v̂₁, v₁) → (1 − γ/ℓ²)/(1 + γ/ℓ) if ℓ > √γ, and 0 otherwise      (theorem)
+
+(Johnstone & Lu 2009). **Proof of [pca.13]** (Kunin et al. find all critical points, for positive, distinct λᵢ; this is
+about the minimum, for all). Let Π be as above, M = AW, D = Π − M, and K = h(C) with h(λ) = min(1, λ/κ), so ‖KA‖ ≤ ‖A‖.
+From ‖KA − Wᵀ‖² ≥ 0 follows ‖A‖² + ‖W‖² ≥ 2 tr(WKA) = 2 tr(KM). As M = ΠM, J = tr C − tr(ΠC) + tr(DCDᵀ), and, completing
+the square, tr(DCDᵀ) − 2κ tr(KD) ≥ −κ² tr(ΠKC⁻¹K). Added up, J + κ(‖A‖² + ‖W‖²) ≥ tr C − tr(Πf(C)), where
+f = λ − 2κh + κ²h²/λ is 0 for λ ≤ κ and grows as (λ − κ)²/λ above. By Ky Fan tr(Πf(C)) ≤ f(λ₁) + … + f(λ_m).
+
+Sources: Pearson 1901, Phil. Mag. 2; Hotelling 1933, J. Educ. Psychol. 24; Eckart & Young 1936, Psychometrika 1; Fan
+1949, PNAS 35; Anderson 1963, Ann. Math. Statist. 34; Baldi & Hornik 1989, Neural Networks 2; Knyazev 2001, SIAM J. Sci.
+Comput. 23; Johnstone & Lu 2009, JASA 104; Kunin et al. 2019, ICML (the authors' erratum mends a parenthesis before
+theorem 2.1 and wording, no result); Tong, Ma & Chi 2021, JMLR 22.
 """
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minissl.backend import array, count, generator, namespace, normal
-from minissl.optimizers import lbfgs
-from minissl.pca_routes import leading_axes
+from minissl._arrays import Array, normal
+from minissl._checks import check_array, check_callable, check_count, check_rng, check_samples
+from minissl.linear.eigen import centred, leading_eigenvectors
+from minissl.nn.optimizers import lbfgs
 
-STEPS = 10_000  # of an iteration, at most
+STEPS = 10_000  # of a search, at most
+SMALL = 2e7  # N n min(N, n) up to which the singular value decomposition takes about 20 ms
+NO_CONVERGENCE = "by_variance: no convergence in {} steps, for two variances are nearly equal; by_svd needs no steps"
 
 
 class PCA(NamedTuple):
-    """Principal axes and what belongs to them; all of the dtype and library of the data."""
+    """Principal axes and what belongs to them, all of the dtype and library of the data."""
 
-    W: np.ndarray  # (m, n), encoder: orthonormal rows, the principal axes
-    A: np.ndarray  # (n, m), decoder: W^T
-    mean: np.ndarray  # (n,)
-    variances: np.ndarray  # (m,), lambda_1 >= ... >= lambda_m, means over the N samples
+    W: Array  # (m, n), encoder: orthonormal rows, the principal axes
+    A: Array  # (n, m), decoder: Wᵀ
+    mean: Array  # (n,)
+    variances: Array  # (m,), λ₁ ≥ … ≥ λ_m, means over the N samples
 
-    def encode(self, x):
-        """Components s = W (x - mean) of each row: (N, n) -> (N, m)."""
-        return (array(x, "x", shape=(None, self.W.shape[1]), like=self.W) - self.mean) @ self.W.T
+    def encode(self, x: Array) -> Array:
+        """Components s = W (x − mean) of each row: (N, n) -> (N, m)."""
+        return (check_array(x, "x", shape=(None, self.W.shape[1]), like=self.W) - self.mean) @ self.W.T
 
-    def decode(self, s):
+    def decode(self, s: Array) -> Array:
         """Data A s + mean of each row: (N, m) -> (N, n)."""
-        return array(s, "s", shape=(None, self.A.shape[1]), like=self.W) @ self.A.T + self.mean
+        return check_array(s, "s", shape=(None, self.A.shape[1]), like=self.W) @ self.A.T + self.mean
 
 
-def by_svd(x, m):
-    """PCA by the singular value decomposition [pca.11], or what gives the same for less; see `pca_routes`.
+# 1. By variance. Y has YᵀY = C, but for a factor that makes the total variance 1
 
-    Parameters
-    ----------
-    x : array_like, shape (N, n)
-        Data, at least two samples; centred here.
-    m : int
-        Number of components, at most min(N, n).
 
-    Returns
-    -------
-    PCA
+def power_iteration(Y: Array, w: Array) -> Array:
+    """v₁, by multiplying w by C again and again [pca.2] until the gradient is small [pca.3]."""
+    for _ in range(STEPS):
+        w = w / np.linalg.norm(w)
+        Cw = Y.T @ (Y @ w)
+        if _stationary(Cw, w):
+            return w
+        w = Cw  # [pca.2] wₜ = C wₜ₋₁/‖C wₜ₋₁‖
+    warnings.warn(NO_CONVERGENCE.format(STEPS), RuntimeWarning, stacklevel=3)
+    return w / np.linalg.norm(w)
 
-    Raises
-    ------
-    TypeError, ValueError
-        If x is not a finite floating matrix of at least two rows, or m not from 1 to min(N, n).
+
+def locally_optimal_iteration(Y: Array, w: Array) -> Array:
+    """The same in fewer steps: the most variance in the span of w, its gradient, and the w before [pca.4]."""
+    w, span = w / np.linalg.norm(w), []
+    for _ in range(STEPS):
+        Cw = Y.T @ (Y @ w)
+        if _stationary(Cw, w):
+            return w
+        g = Cw - (w @ Cw) * w  # [pca.3] g = 2(Cw − λw), half of it
+        span = [w, g, *span[:1]]  # the last is p
+        Q = np.linalg.qr(np.stack(span, axis=1))[0]  # (n, 3), orthonormal columns
+        YQ = Y @ Q
+        w = Q @ np.linalg.eigh(YQ.T @ YQ)[1][:, -1]  # [pca.4] w ← argmax wᵀCw
+    warnings.warn(NO_CONVERGENCE.format(STEPS), RuntimeWarning, stacklevel=3)
+    return w
+
+
+def _stationary(Cw, w):
+    """Whether ½‖g‖ ≤ 1e-11 λ [pca.3]. Variances below 1e-28 of the total are rounding."""
+    variance = float(w @ Cw)
+    return float(np.linalg.norm(Cw - variance * w)) <= 1e-11 * variance + 1e-28
+
+
+def by_variance(x: Array, m: int, *, search: Callable = locally_optimal_iteration, rng=0) -> PCA:
+    """PCA by greatest variance, one direction at a time [pca.1], each searched for from a random start, in float64.
+
+    `search=power_iteration` is the plain way. Either way the sine of the angle to the subspace of the first m axes is
+    at most about m 1e-11/(1 − λ_{m+1}/λ_m), and rounding adds eps S₁/(S_m − S_{m+1}).
     """
-    x, m = _data(x, m)
-    W, variances, mean = leading_axes(x, m)
+    x = check_samples(x, "x")
+    m = check_count(m, "m", high=min(x.shape))
+    search = check_callable(search, "search")
+    rng = check_rng(rng)
+    R, basis, mean = _root(x)
+    Y, axes = R / _size(R), []
+    for _ in range(m):
+        w = search(Y, normal(rng, R.shape[1:], R))  # [pca.1] wₖ = argmax wᵀCw
+        Y = Y - np.outer(Y @ w, w)  # deflation: the w found has no variance left
+        axes.append(w)
+    return _within(np.stack(axes, axis=1), R, basis, mean, x)
+
+
+# 2. By reconstruction
+
+
+def reconstruction_error(Y: Array, A: Array, W: Array, kappa: float = 0.0) -> tuple:
+    """J + κ(‖A‖² + ‖W‖²) of the linear network, and its gradients in A (n, m) and W (m, n).
+
+    `Y` (K, n) is any matrix with YᵀY = C: the centred data over √N, or R.
+    """
+    s = Y @ W.T  # (K, m)
+    e = Y - s @ A.T  # (K, n)
+    J = (e * e).sum() + kappa * ((A * A).sum() + (W * W).sum())  # [pca.5] J = E‖e‖², e = y − As, s = Wy
+    dA = -2 * (e.T @ s) + 2 * kappa * A  # [pca.6] ∂J/∂A = −2 E e sᵀ
+    dW = -2 * ((e @ A).T @ Y) + 2 * kappa * W  # [pca.6] ∂J/∂W = −2 E Aᵀe yᵀ
+    return J, dA, dW
+
+
+def by_reconstruction(x: Array, m: int, *, rng=0) -> PCA:
+    """PCA by least reconstruction error: a linear network [pca.8] from random weights on, by L-BFGS, in float64.
+
+    It stops where the decoder is within 1e-7 of the best one for its encoder. The sine of the angle to the subspace of
+    the first m axes is then about 1e-7/(1 − λ_{m+1}/λ_m) at most; variances below 1e-16 λ₁ count as none.
+    """
+    x = check_samples(x, "x")
+    m = check_count(m, "m", high=min(x.shape))
+    rng = check_rng(rng)
+    R, basis, mean = _root(x)
+    Y, F = R / _size(R), normal(rng, (m, len(R)), R)
+    for _ in range(STEPS // 100):
+        A = np.linalg.qr(Y.T @ F.T)[0]  # the best decoder for F, but for a G
+        F = (Y @ A).T  # the best encoder for A: s = Aᵀy
+        Q, L = np.linalg.qr(np.concatenate([F.T, 1e-8 * np.identity(m, like=R)]))  # LᵀL = FFᵀ, and L is regular
+        e = Y - F.T @ A.T
+        distance = float(np.linalg.norm(np.linalg.solve(L, Q[: len(R)].T @ e)))  # from A to the best decoder for F
+        if distance <= 1e-7:
+            break
+        F = _descend(Y, A, F, L)
+    else:
+        text = f"by_reconstruction: after {STEPS} steps the decoder is {distance:.0e} from the best for its encoder"
+        warnings.warn(f"{text}, expected 1e-07; by_svd needs no steps", RuntimeWarning, stacklevel=2)
+    return _within(A, R, basis, mean, x)
+
+
+def _descend(R, A, F, L):
+    """F after a hundred steps of L-BFGS in B = ALᵀ and F."""
+
+    def objective(theta):
+        J, dB, dF = _scaled_error(R, L, theta[: A.size].reshape(A.shape), theta[A.size :].reshape(F.shape))
+        return J, np.concatenate([dB.ravel(), dF.ravel()])
+
+    start = np.concatenate([(A @ L.T).ravel(), F.ravel()])
+    theta = lbfgs(objective, start, iterations=100, tolerance=1e-12, warn=False).theta
+    return theta[A.size :].reshape(F.shape)
+
+
+def _scaled_error(R, L, B, F):
+    """J and its gradients in B = ALᵀ (r, m) and F (m, r)."""
+    A = np.linalg.solve(L, B.T).T
+    e = R - F.T @ A.T
+    dB = -2 * (e.T @ np.linalg.solve(L.T, F).T)  # ∂J/∂A L⁻¹
+    dF = -2 * (e @ A).T
+    return (e * e).sum(), dB, dF  # [pca.8] J = ‖R − FᵀAᵀ‖²
+
+
+# 3. By singular value decomposition
+
+
+def by_svd(x: Array, m: int) -> PCA:
+    """PCA by the singular value decomposition of the centred data, in float64 [pca.14], with the accuracy of [pca.15].
+
+    Where N n min(N, n) > 2e7, `eigen.leading_eigenvectors` finds the same from a covariance, more quickly, but with an
+    error of eps λ₁ in each variance, and eps of the data's dtype: those below 1e-16 λ₁ (float32: 1e-7 λ₁) are rounding.
+    """
+    x = check_samples(x, "x")
+    m = check_count(m, "m", high=min(x.shape))
+    if x.size * min(x.shape) > SMALL:
+        W, variances, mean = leading_eigenvectors(x, m)
+    else:
+        y, mean = centred(x)
+        U, S, Vt = np.linalg.svd(y, full_matrices=False)  # [pca.14] y = USVᵀ
+        W, variances = Vt[:m], S[:m] ** 2 / len(x)  # [pca.14] λᵢ = Sᵢ²/N
     return _record(W, variances, mean, x)
 
 
-def by_variance(x, m, *, rng=0):
-    """PCA by greatest variance, one direction at a time [pca.1], in float64.
-
-    It stops where ||g||/2 <= 1e-11 lambda_1, so that the subspace is known to an angle of 1e-6 wherever
-    lambda_m - lambda_{m+1} >= 1e-4 lambda_1.
-
-    Parameters
-    ----------
-    x, m
-        As in `by_svd`.
-    rng : int or Generator
-        Where the search starts.
-
-    Returns
-    -------
-    PCA
-
-    Warns
-    -----
-    RuntimeWarning
-        If a direction has not converged after 10,000 steps.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `by_svd`.
-    """
-    x, m = _data(x, m)
-    Y, mean = _square_root(x)
-    unit = Y / (float(namespace(Y).linalg.norm(Y)) or 1.0)  # or the squares of C w could overflow
-    rng, V, largest = generator(rng), Y[:0], 0.0
-    for _ in range(m):
-        w, variance = _ascend(unit, V, normal(rng, Y.shape[1], Y), largest)
-        largest = max(largest, variance)
-        V = namespace(Y).concatenate([V, w[None]])
-    return _record(*_principal_axes(Y, V.T), mean, x)
+# What they share
 
 
-def _ascend(Y, V, w, largest):
-    """The direction of greatest variance orthogonal to the rows of V, from w on [pca.3]; and that variance."""
-    xp = namespace(Y)
-    span = []
-    for _ in range(STEPS):
-        w = w - V.T @ (V @ w)  # at every step: rounding would let the directions found grow back
-        w = w / xp.linalg.norm(w)
-        Cw = Y.T @ (Y @ w)
-        variance = float(w @ Cw)
-        g = Cw - variance * w  # [pca.2], half of it
-        g = g - V.T @ (V @ g)
-        if float(xp.linalg.norm(g)) <= 1e-11 * max(largest, variance):
-            break
-        span = [w, g, *span[:1]]  # the last is p
-        B = xp.linalg.qr(xp.stack(span, axis=1))[0]
-        YB = Y @ B
-        w = B @ xp.linalg.eigh(YB.T @ YB)[1][:, -1]  # [pca.3]
-    else:
-        warnings.warn(f"by_variance: no convergence in {STEPS} steps; by_svd needs none", RuntimeWarning, stacklevel=3)
-    return w, variance
+def _root(x):
+    """R (r, r), the orthonormal basis (n, r) of its coordinates, C = basis RᵀR basisᵀ, and the mean; r = min(N, n)."""
+    y, mean = centred(x)
+    N, n = x.shape
+    if N >= n:
+        return np.linalg.qr(y, mode="r") / N**0.5, np.identity(n, like=y), mean
+    basis, rows = np.linalg.qr(y.T)  # the samples span N dimensions at most
+    return rows.T / N**0.5, basis, mean
 
 
-def reconstruction_error(Y, A, W, kappa=0.0):
-    """The linear network's objective J + kappa (||A||^2 + ||W||^2) [pca.4], and its gradients [pca.5].
-
-    Parameters
-    ----------
-    Y : ndarray, shape (K, n)
-        Any matrix with Y^T Y = C: the centred data over sqrt(N), or its triangular factor.
-    A, W : ndarray, shapes (n, m), (m, n)
-    kappa : float
-        Weight decay.
-
-    Returns
-    -------
-    J : number
-    dJ/dA, dJ/dW : ndarray, shapes (n, m), (m, n)
-    """
-    S = Y @ W.T
-    E = Y - S @ A.T
-    J = (E * E).sum() + kappa * ((A * A).sum() + (W * W).sum())  # [pca.4]
-    return J, -2 * E.T @ S + 2 * kappa * A, -2 * (E @ A).T @ Y + 2 * kappa * W  # [pca.5]
+def _size(R):
+    """The root of the total variance, or 1 where there is none."""
+    return float(np.linalg.norm(R)) or 1.0
 
 
-def by_reconstruction(x, m, *, rng=0):
-    """PCA by least reconstruction error [pca.4], a linear network minimised by L-BFGS, in float64.
-
-    The subspace is known to an angle of 1e-4 wherever lambda_m - lambda_{m+1} is at least 1e-3 of the total variance:
-    L-BFGS sees a function that is flat to rounding, 1e-16, once the gradient is near 1e-8, and ends there.
-
-    Parameters
-    ----------
-    x, m
-        As in `by_svd`.
-    rng : int or Generator
-        Where the weights start.
-
-    Returns
-    -------
-    PCA
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `by_svd`.
-    """
-    x, m = _data(x, m)
-    Y, mean = _square_root(x)
-    xp, n = namespace(Y), Y.shape[1]
-    scale = float(xp.linalg.norm(Y)) or 1.0  # the objective is then at most 1 at A = W = 0
-
-    def objective(theta):
-        A, W = theta[: n * m].reshape(n, m), theta[n * m :].reshape(m, n)
-        J, dA, dW = reconstruction_error(Y / scale, A, W)
-        return J, xp.concatenate([dA.ravel(), dW.ravel()])
-
-    W = normal(generator(rng), (m, n), Y) / n**0.5
-    theta = lbfgs(objective, xp.concatenate([W.T.ravel(), W.ravel()]), iterations=STEPS).theta
-    Q = xp.linalg.qr(theta[: n * m].reshape(n, m))[0]
-    return _record(*_principal_axes(Y, Q), mean, x)
-
-
-def _data(x, m):
-    """Data and number of components, fit for PCA."""
-    x = array(x, "x", ndim=2, squares=True)
-    if len(x) < 2:
-        raise ValueError("x: got 1 sample, which does not vary; expected at least 2")
-    return x, count(m, "m", high=min(x.shape))
-
-
-def _square_root(x):
-    """A float64 matrix Y with Y^T Y = C and at most n rows, and the mean: N drops out of what follows."""
-    xp = namespace(x)
-    mean = x.mean(axis=0, dtype=np.float64)
-    Y = (x - mean) / len(x) ** 0.5
-    return xp.linalg.qr(Y, mode="r"), mean
-
-
-def _principal_axes(Y, Q):
-    """Principal axes within the span of Q's orthonormal columns, and their variances: eigenvectors of Q^T C Q."""
-    YQ = Y @ Q
-    variances, U = namespace(Y).linalg.eigh(YQ.T @ YQ)
-    return (Q @ U).T[::-1], variances[::-1]
+def _within(columns, R, basis, mean, x):
+    """The principal axes within the span of the columns, (r, m)."""
+    Q = np.linalg.qr(columns)[0]
+    _, S, Vt = np.linalg.svd(R @ Q, full_matrices=False)  # [pca.14] of the data projected on the span
+    return _record(Vt @ Q.T @ basis.T, S * S, mean, x)
 
 
 def _record(W, variances, mean, x):
     """The sign rule, and the dtype of x."""
-    xp = namespace(x)
     size = abs(W)
     first = (size >= 0.999 * size.max(axis=1, keepdims=True)).argmax(axis=1)
-    W = W * xp.sign(xp.take_along_axis(W, first[:, None], axis=1))
+    W = W * np.sign(np.take_along_axis(W, first[:, None], axis=1))
     W = W.astype(x.dtype)
-    return PCA(W, W.T, mean.astype(x.dtype), xp.maximum(variances, 0).astype(x.dtype))
+    return PCA(W, W.T, mean.astype(x.dtype), np.maximum(variances, 0).astype(x.dtype))
