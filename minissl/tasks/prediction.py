@@ -44,7 +44,7 @@ sin 2x̂ sin 2e, where for normal e the means are E cos 2e = exp(−2σ²) (char
 The remedy is to average possible futures. With shocks distributed as e (drawn from the residuals of the model, say),
 each path r = 1 … R is one draw from the distribution of the future given the past, so the law of large numbers gives
 
-    [prediction.5]   (1/R) Σᵣ x̂⁽ʳ⁾ₜ₊ₕ → E(xₜ₊ₕ | past),      with standard error  sd(xₜ₊ₕ | past)/√R
+    [prediction.5]   (1/R) Σᵣ x̂⁽ʳ⁾ₜ₊ₕ → E(xₜ₊ₕ | past),      with standard error  sd(xₜ₊ₕ | past)/√R           (theorem)
 
 >>> import numpy as np
 >>> def f(x):

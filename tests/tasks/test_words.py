@@ -120,8 +120,7 @@ def test_perplexity():
 @pytest.mark.equation("words.3")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_words_that_a_model_excludes(dtype):
-    """Where another word has log-probability −∞ the perplexity is compared with the product, where the right one has,
-    with infinity."""
+    """With log P = −∞ for other words the perplexity is compared with the product, for the right word with infinity."""
     x = np.array([[0, 1], [0, 2], [1, 0]])
     P = np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
     with np.errstate(divide="ignore"):
