@@ -27,13 +27,13 @@ class NonFiniteError(ValueError, FloatingPointError):
 def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite=True, squares=False):
     """`a` as a float32 or float64 array, copied only where it must be converted.
 
-    `shape` may hold None for any size. `like` is an array whose library and dtype `a` must share; `dtype` alone fixes
-    the dtype. `finite=False`: NaN and infinity pass. `squares=True`: variances of the matrix will be computed, so its
-    sum of squares must be far from overflow and from underflow.
+    `shape` may hold None for any size. `like` is an array whose library and dtype `a` must share; `dtype` fixes the
+    dtype, whatever that of `like`. `finite=False`: NaN and infinity pass. `squares=True`: variances of the matrix will
+    be computed, so its sum of squares must be far from overflow and from underflow.
     """
     listed = not hasattr(a, "reshape")
     a = check_plain(a, name, like)
-    dtype = dtype if like is None else like.dtype
+    dtype = like.dtype if dtype is None and like is not None else dtype
     if a.dtype.kind in "biu" or listed and a.dtype in FLOATS:
         a = a.astype(dtype or np.float64)
     if a.dtype not in FLOATS:

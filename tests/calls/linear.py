@@ -1,11 +1,11 @@
 """linear/: principal components, Wiener filters, autoregression."""
 
 import numpy as np
-from arguments import array, count, number
+from arguments import array, count, number, one_of
 
 from calls.table import NAMED_X, RNG, SERIES, SIGMA, SPD, X, Y, row
 from calls.tasks import BLOCKS, WINDOWS
-from minissl.linear import autoregression, pca, wiener
+from minissl.linear import autoregression, cca, pca, wiener
 
 # pca
 
@@ -15,8 +15,28 @@ M = count(2, 3)
 row("pca.PCA.encode", FOUND.encode, **NAMED_X)
 row("pca.PCA.decode", FOUND.decode, s=array(Y, (1,)))
 row("pca.by_svd", pca.by_svd, x=SAMPLES, m=M)
-row("pca.by_variance", pca.by_variance, 1e-4, x=SAMPLES, m=M, **RNG)
+row(
+    "pca.by_variance",
+    pca.by_variance,
+    1e-4,
+    x=SAMPLES,
+    m=M,
+    search=one_of(pca.power_iteration, None, "power", 3),
+    **RNG,
+)
 row("pca.by_reconstruction", pca.by_reconstruction, 1e-3, x=SAMPLES, m=M, **RNG)
+
+# cca
+
+VIEWS = cca.by_svd(X, Y, 2)
+row("cca.CCA.encode", VIEWS.encode, v1=array(X, (1,)), v2=array(Y, (1,)))
+row(
+    "cca.by_svd",
+    cca.by_svd,
+    v1=array(X, (0,), bad={"one sample": X[:1]}),
+    v2=array(Y, (0,), name="v2|v1"),
+    m=count(2, 2),
+)
 
 # wiener
 
