@@ -13,10 +13,11 @@ import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress, tiles
 
-import minissl as ssl
-from minissl import downstream, pca, wiener
-from minissl.autoencoder import denoise, identity, image_blocks, kl_sparsity, l1, mask
-from minissl.patches import normalise
+import minissl
+from minissl.goals import probe
+from minissl.linear import pca, wiener
+from minissl.tasks.autoencoder import denoise, image_blocks, kl_sparsity, l1, mask, reconstruct
+from minissl.tasks.jigsaw import normalise
 
 demo = Demo(
     "autoencoders",
@@ -67,14 +68,14 @@ def training(sizes, activation, x, task, seed, label, epochs=EPOCHS, batch=BATCH
 
     Adam's step is a quarter as long for the last third, and longer for sigmoid units, whose slopes are small.
     """
-    net, optimizer = ssl.MLP(sizes, activation, rng=seed), ssl.Adam(1e-2 if activation == "sigmoid" else 4e-3)
+    net, optimizer = minissl.MLP(sizes, activation, rng=seed), minissl.Adam(1e-2 if activation == "sigmoid" else 4e-3)
     settings = {"epochs": epochs, "batch_size": batch, "optimizer": optimizer, "penalties": penalties, "rng": seed}
-    for epoch, _ in enumerate(progress(ssl.train(net, x, task, ssl.squared_error, **settings), epochs, label), 1):
+    for epoch, _ in enumerate(progress(minissl.train_epochs(net, x, task, minissl.squared_error, **settings), epochs, label), 1):
         if bound is not None:
             rows = net.weights[-1]
             rows /= np.maximum(1, np.linalg.norm(rows, axis=1, keepdims=True) / bound)
         if epoch == epochs * 2 // 3:
-            optimizer.step_size /= 4
+            optimizer.learning_rate /= 4
         yield net
 
 
@@ -96,8 +97,8 @@ def accuracy(features, parts, per_class=10, draws=3):
         order = np.random.default_rng(draw).permutation(len(H))
         few = np.concatenate([order[parts.y[order] == c][:per_class] for c in range(10)])
         inputs, c = (H[few] - mean) / deviation, parts.y[few]
-        l2, _ = downstream.choose_l2(inputs, c, rng=0)
-        right.append(np.mean(downstream.probe(inputs, c, l2).predict(unseen) == parts.truth))
+        l2, _ = probe.choose_l2(inputs, c, rng=0)
+        right.append(np.mean(probe.probe(inputs, c, l2).predict(unseen) == parts.truth))
     return np.mean(right)
 
 
@@ -130,11 +131,11 @@ curve = []
 for seed in SEEDS:
     parts = split(seed)
     judge("raw pixels", parts, lambda a: a)
-    judge("random weights", parts, ssl.MLP(WIDE, rng=seed + 100).features)
-    judge(f"random weights, {CODE} units", parts, ssl.MLP((n, CODE, n), rng=seed + 100).features)
+    judge("random weights", parts, minissl.MLP(WIDE, rng=seed + 100).features)
+    judge(f"random weights, {CODE} units", parts, minissl.MLP((n, CODE, n), rng=seed + 100).features)
     watched = parts.x, parts.unseen, parts.noise
     curve.append([])
-    for copier in training(WIDE, "relu", parts.x, identity(), seed, "no constraint"):
+    for copier in training(WIDE, "relu", parts.x, reconstruct(), seed, "no constraint"):
         curve[-1].append([error(copier, a) for a in watched])
     judge("no constraint", parts, copier.features, copier)
 
@@ -178,7 +179,7 @@ for seed in SEEDS:
         axes = pca.by_svd(parts.x, m)
         linear = through(axes)
         sizes = (n, WIDE[1] // 2, m, WIDE[1] // 2, n)
-        net = fit(sizes, ("tanh", "identity", "relu"), parts.x, identity(), seed, f"bottleneck of {m}")
+        net = fit(sizes, ("tanh", "identity", "relu"), parts.x, reconstruct(), seed, f"bottleneck of {m}")
         bottleneck[-1].append([error(linear, parts.unseen), error(net, parts.unseen)])
         if m == CODE:
             judge(f"PCA of {m}", parts, axes.encode, linear)
@@ -217,9 +218,9 @@ demo.table(
 # %%
 for seed in SEEDS:
     parts = split(seed)
-    net = fit(WIDE, "relu", parts.x, identity(), seed, "L1", penalties={1: l1(0.1)}, bound=1)
+    net = fit(WIDE, "relu", parts.x, reconstruct(), seed, "L1", penalties={1: l1(0.1)}, bound=1)
     judge("sparse by L1", parts, net.features, net)
-    net = fit(WIDE, "sigmoid", parts.x, identity(), seed, "KL", penalties={1: kl_sparsity(0.3, 0.02)}, bound=1)
+    net = fit(WIDE, "sigmoid", parts.x, reconstruct(), seed, "KL", penalties={1: kl_sparsity(0.3, 0.02)}, bound=1)
     judge("sparse by Kullback-Leibler", parts, net.features, net)
 
 # %%
@@ -252,12 +253,12 @@ def kurtosis(s):
 measures, learned, activity = {}, {}, {}
 for seed in WINDOW_SEEDS:
     windows = cut(data.TRAIN_PHOTOGRAPHS, WINDOWS, seed)
-    white = downstream.whitening(windows, floor=0.5)
-    seen, other = white(windows), white(cut(data.TEST_PHOTOGRAPHS, 2000, seed))
+    white = probe.whitening(windows, floor=0.5)
+    seen, other = isotropic_gaussian(windows), isotropic_gaussian(cut(data.TEST_PHOTOGRAPHS, 2000, seed))
     noise = np.random.default_rng(seed).permuted(other, axis=0)
     for name, how in VARIANTS.items():
         sizes = (SIZE**2, UNITS, SIZE**2)
-        net = fit(sizes, x=seen, task=identity(), seed=seed, label=name, epochs=WINDOW_EPOCHS, batch=128, **how)
+        net = fit(sizes, x=seen, task=reconstruct(), seed=seed, label=name, epochs=WINDOW_EPOCHS, batch=128, **how)
         H, W = net.features(other), net.weights[0]
         zero = np.mean(H < 0.05 * H.max())
         measures.setdefault(name, []).append(

@@ -11,8 +11,8 @@ import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress, tiles
 
-import minissl as ssl
-from minissl.autoencoder import greyscale
+import minissl
+from minissl.tasks.autoencoder import colorize
 
 demo = Demo(
     "colorize",
@@ -27,7 +27,7 @@ NETWORKS = {  # name: (hidden layers, activation, Adam's step)
     "network": ((128,), "tanh", 1e-3),
     "deep network": ((128, 128), "relu", 2e-3),
 }
-task = greyscale()
+task = colorize()
 
 
 def grey(x):
@@ -83,15 +83,15 @@ def linear(x):
     return lambda given: mean + (given - lum.mean(axis=0)) @ W
 
 
-def network(x, hidden, activation, step_size, rng, label):
+def network(x, hidden, activation, learning_rate, rng, label):
     """A network trained on the task, with its own luminance."""
     mean = x.mean(axis=0)
-    net, optimizer = ssl.MLP((SIZE**2, *hidden, 3 * SIZE**2), activation, rng=rng), ssl.Adam(step_size)
+    net, optimizer = minissl.MLP((SIZE**2, *hidden, 3 * SIZE**2), activation, rng=rng), minissl.Adam(learning_rate)
     settings = {"epochs": EPOCHS, "batch_size": 256, "optimizer": optimizer, "rng": rng}
-    losses = ssl.train(net, x - mean, task, ssl.squared_error, **settings)
+    losses = minissl.train_epochs(net, x - mean, task, minissl.squared_error, **settings)
     for epoch, _ in enumerate(progress(losses, EPOCHS, label), 1):
         if epoch == EPOCHS * 2 // 3:
-            optimizer.step_size /= 4
+            optimizer.learning_rate /= 4
     return lambda lum: mean + net(lum - grey(mean[None]))
 
 

@@ -16,9 +16,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
-import minissl as ssl
-from minissl.contrastive import against_noise, gaussian_like
-from minissl.sampling import annealed, conditional_score, langevin, mala, network_density, noise_conditional
+import minissl
+from minissl.tasks.noise import against_noise, fit_gaussian
+from minissl.goals.densities import network_log_density
+from minissl.goals.langevin import annealed_langevin, conditional_score, langevin, mala, noise_conditional
 
 demo = Demo(
     "generation",
@@ -31,10 +32,10 @@ SEEDS = range(2 if demo.quick else 3)
 
 def fit(net, x, task, loss, epochs, rng, label):
     """Adam with a step size that falls linearly to zero."""
-    optimizer = ssl.Adam(2e-3)
-    losses = ssl.train(net, x, task, loss, epochs=epochs, optimizer=optimizer, rng=rng)
+    optimizer = minissl.Adam(2e-3)
+    losses = minissl.train_epochs(net, x, task, loss, epochs=epochs, optimizer=optimizer, rng=rng)
     for epoch, _ in enumerate(progress(losses, epochs, label), start=1):
-        optimizer.step_size = 2e-3 * (1 - epoch / (epochs + 1))
+        optimizer.learning_rate = 2e-3 * (1 - epoch / (epochs + 1))
     return net
 
 
@@ -82,7 +83,7 @@ toy = {"at the start": [], "plain Langevin": [], "annealed Langevin": []}
 for seed in range(5):
     start = np.random.default_rng(seed).uniform(-8, 8, size=(1280, 2))
     plain = langevin(mixture_score, start, 0.1, 10 * steps, rng=seed).x
-    cooled = annealed(mixture_score, start, np.geomspace(20, 1, 10), 0.1, steps, rng=seed).x
+    cooled = annealed_langevin(mixture_score, start, np.geomspace(20, 1, 10), 0.1, steps, rng=seed).x
     for name, x in zip(toy, (start, plain, cooled), strict=True):
         toy[name].append(upper(x))
 
@@ -124,7 +125,7 @@ def eight_gaussians(N, rng):
 
 def learned_density(net, noise):
     """ln p and score of the data, from the logit against Gaussian noise."""
-    logit = network_density(net)
+    logit = network_log_density(net)
     precision = (noise.axes / noise.deviations**2) @ noise.axes.T
 
     def density(x):
@@ -140,17 +141,17 @@ def generate_in_the_plane(draw, seed):
     x = draw(1000 if demo.quick else 8000, rng)
     shift, scale = x.mean(axis=0), x.std()
     x, held_out, fresh = (((a - shift) / scale).astype(np.float32) for a in (x, draw(1000, rng), draw(1000, rng)))
-    noise = gaussian_like(x)
-    classifier = ssl.MLP((2, 64, 64, 1), "tanh", rng=rng)
-    fit(classifier, x, against_noise(noise, NU), ssl.logistic, EPOCHS_2D, rng, "data against noise")
-    denoiser = ssl.MLP((3, 64, 64, 2), "tanh", rng=rng)
-    fit(denoiser, x, noise_conditional(LEVELS_2D), ssl.squared_error, EPOCHS_2D, rng, "denoising")
+    noise = fit_gaussian(x)
+    classifier = minissl.MLP((2, 64, 64, 1), "tanh", rng=rng)
+    fit(classifier, x, against_noise(noise, NU), minissl.sigmoid_cross_entropy, EPOCHS_2D, rng, "data against noise")
+    denoiser = minissl.MLP((3, 64, 64, 2), "tanh", rng=rng)
+    fit(denoiser, x, noise_conditional(LEVELS_2D), minissl.squared_error, EPOCHS_2D, rng, "denoising")
     density = learned_density(classifier, noise)
     start = noise.sample(1000, rng)
     steps = 16 if demo.quick else 500
     chains = mala(density, start, 0.02, steps, rng=rng, path=True)
     hot = (LEVELS_2D[0] * rng.standard_normal((1000, 2))).astype(np.float32)
-    cooled = annealed(conditional_score(denoiser), hot, LEVELS_2D, 0.2 * LEVELS_2D[-1] ** 2, steps // 8, rng=rng).x
+    cooled = annealed_langevin(conditional_score(denoiser), hot, LEVELS_2D, 0.2 * LEVELS_2D[-1] ** 2, steps // 8, rng=rng).x
     samples = {"the noise": start, "classifier, MALA": chains.x, "denoiser, annealed": cooled, "fresh data": fresh}
     return held_out, density, chains, samples
 
@@ -232,14 +233,14 @@ def grey_values(x):
 def learn_digits(train, rng):
     """The score of the digits at every level, in units where pixels have mean 0 and variance 1 on average."""
     mean, scale = train.mean(axis=0), float(train.var(axis=0).mean() ** 0.5)
-    net = ssl.MLP((65, 256, 256, 256, 64), "relu", rng=rng)
-    fit(net, (train - mean) / np.float32(scale), noise_conditional(LEVELS), ssl.squared_error, EPOCHS, rng, "denoising")
+    net = minissl.MLP((65, 256, 256, 256, 64), "relu", rng=rng)
+    fit(net, (train - mean) / np.float32(scale), noise_conditional(LEVELS), minissl.squared_error, EPOCHS, rng, "denoising")
     return conditional_score(net), lambda x: mean + np.float32(scale) * x
 
 
 def from_noise(score, N, rng, path=False):
     start = LEVELS[0] * rng.standard_normal((N, 64))
-    chains = annealed(score, start.astype(np.float32), LEVELS, STEP, STEPS, rng=rng, path=path)
+    chains = annealed_langevin(score, start.astype(np.float32), LEVELS, STEP, STEPS, rng=rng, path=path)
     last = float(LEVELS[-1])
     return chains.x + last**2 * score(chains.x, last), chains.path
 

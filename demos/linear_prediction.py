@@ -13,7 +13,7 @@ import numpy as np
 from gallery import Demo, plt
 from scipy.signal import lfilter
 
-from minissl.autoregression import least_squares, yule_walker
+from minissl.linear.autoregression import least_squares, yule_walker
 
 demo = Demo(
     "linear_prediction",

@@ -14,9 +14,9 @@ import numpy as np
 from gallery import Demo, interval, plt, pm, progress
 from scipy.sparse import csr_array
 
-import minissl as ssl
-from minissl.autoregression import windows
-from minissl.words import WordMLP, generate, next_word, perplexity, vocabulary
+import minissl
+from minissl.tasks.prediction import windows
+from minissl.tasks.words import generate, next_word, perplexity, vocabulary
 
 demo = Demo(
     "next_word",
@@ -135,10 +135,10 @@ def some_words_hidden(x, rng):
 
 
 def network(text, validation, V, seed):
-    net = WordMLP(V, CONTEXT, DIMENSION, (HIDDEN,), rng=seed)
+    net = minissl.EmbeddingMLP(V, CONTEXT, DIMENSION, (HIDDEN,), rng=seed)
     held_out, best = windows(validation, CONTEXT + 1), (np.inf, None)
-    settings = {"epochs": EPOCHS, "batch_size": 64, "optimizer": ssl.Adam(2e-3), "rng": seed}
-    losses = ssl.train(net, windows(text, CONTEXT + 1), some_words_hidden, ssl.softmax, **settings)
+    settings = {"epochs": EPOCHS, "batch_size": 64, "optimizer": minissl.Adam(2e-3), "rng": seed}
+    losses = minissl.train_epochs(net, windows(text, CONTEXT + 1), some_words_hidden, minissl.softmax_cross_entropy, **settings)
     for _ in progress(losses, EPOCHS, f"network {seed}"):
         best = min(best, (perplexity(net, held_out), net.theta.copy()), key=lambda pair: pair[0])
     net.theta[:] = best[1]
@@ -261,7 +261,7 @@ def plural_rank(net, words):
 ranks, chance = [], []
 for seed, (known, trained, *_) in models.items():
     ranks.append(plural_rank(trained, known))
-    chance.append(plural_rank(WordMLP(len(known.words), CONTEXT, DIMENSION, (HIDDEN,), rng=seed), known))
+    chance.append(plural_rank(minissl.EmbeddingMLP(len(known.words), CONTEXT, DIMENSION, (HIDDEN,), rng=seed), known))
 demo.say(
     "The network sees numbers, not letters. Ask for the neighbours of a word in order: its plural (word + s) comes "
     f"after a share of {pm(ranks, 2)} of the vocabulary (median); before training after {pm(chance, 2)}."

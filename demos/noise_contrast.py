@@ -13,10 +13,10 @@ import numpy as np
 from gallery import Demo, plt, pm, progress, tiles
 from scipy.stats import multivariate_normal
 
-import minissl as ssl
-from minissl.contrastive import Gaussian, against_noise, gaussian_like, white
-from minissl.downstream import whitening
-from minissl.patches import normalise
+import minissl
+from minissl.tasks.noise import Gaussian, against_noise, fit_gaussian, isotropic_gaussian
+from minissl.goals.probe import whitening
+from minissl.tasks.jigsaw import normalise
 
 demo = Demo(
     "noise_contrast",
@@ -61,11 +61,11 @@ def mixture(N, rng):
 
 def logit(x, noise, rng, label):
     """The logit on the grid of a network, its parameters averaged over the last half of the epochs."""
-    net, optimizer = ssl.MLP((2, 32, 32, 1), activation="tanh", rng=rng), ssl.Adam()
-    for epochs, step_size in ((40, 0.02), (40, 0.004)):
-        optimizer.step_size, total = step_size, np.zeros(net.theta.size)
-        losses = ssl.train(
-            net, x, against_noise(noise, NU), ssl.logistic, epochs=epochs, batch_size=1000, optimizer=optimizer, rng=rng
+    net, optimizer = minissl.MLP((2, 32, 32, 1), activation="tanh", rng=rng), minissl.Adam()
+    for epochs, learning_rate in ((40, 0.02), (40, 0.004)):
+        optimizer.learning_rate, total = learning_rate, np.zeros(net.theta.size)
+        losses = minissl.train_epochs(
+            net, x, against_noise(noise, NU), minissl.sigmoid_cross_entropy, epochs=epochs, batch_size=1000, optimizer=optimizer, rng=rng
         )
         for _ in progress(losses, epochs, label):
             total += net.theta
@@ -84,7 +84,7 @@ results = []
 for seed in SEEDS:
     rng = np.random.default_rng(seed)
     x = mixture(SAMPLES, rng)
-    noise = gaussian_like(x)
+    noise = fit_gaussian(x)
     learned = logit(x, noise, rng, f"density, seed {seed}") + noise.log_density(grid) + np.log(NU)
     results.append([judged(learned), judged(noise.log_density(grid))])
 results = np.array(results)
@@ -167,7 +167,7 @@ def without_mean(x):
 def whitened(step, x):
     """The function that applies `step` and then ZCA whitening, which is fitted on x."""
     white = whitening(step(x), FLOOR)
-    return lambda x: white(step(x))
+    return lambda x: isotropic_gaussian(step(x))
 
 
 def accuracy(net, real, noise, mean=False):
@@ -177,20 +177,20 @@ def accuracy(net, real, noise, mean=False):
 
 
 def trained(sizes, x, noise, epochs, seed, label):
-    net, optimizer = ssl.MLP(sizes, rng=seed), ssl.Adam(2e-3)
-    losses = ssl.train(
-        net, x, against_noise(noise), ssl.logistic, epochs=epochs, batch_size=256, optimizer=optimizer, rng=seed
+    net, optimizer = minissl.MLP(sizes, rng=seed), minissl.Adam(2e-3)
+    losses = minissl.train_epochs(
+        net, x, against_noise(noise), minissl.sigmoid_cross_entropy, epochs=epochs, batch_size=256, optimizer=optimizer, rng=seed
     )
     for epoch, _ in enumerate(progress(losses, epochs, label), 1):
         if epoch >= epochs * 5 // 8:
-            optimizer.step_size = 4e-4
+            optimizer.learning_rate = 4e-4
     return net
 
 
 CONDITIONS = {  # name: (noise, preprocessing, epochs)
     "white noise": (white, without_mean, 1),
-    "covariance-matched noise": (gaussian_like, without_mean, 5),
-    "covariance-matched, normalised": (gaussian_like, normalise, 8),
+    "covariance-matched noise": (fit_gaussian, without_mean, 5),
+    "covariance-matched, normalised": (fit_gaussian, normalise, 8),
 }
 scores, networks, contrasted = {name: [] for name in CONDITIONS}, {}, []
 for seed in TRIALS:
@@ -216,7 +216,7 @@ for seed in TRIALS:
         if step is normalise:
             clear = unseen.var(axis=1) > 10 * 10 / 255**2  # ten times the floor
             contrasted.append([clear.mean(), accuracy(net, real[clear], unreal, mean=True)])
-        pictures = (unseen[:24], noise.noise.sample(24, rng)) if kind is gaussian_like else None
+        pictures = (unseen[:24], noise.noise.sample(24, rng)) if kind is fit_gaussian else None
 scores = {name: np.array(values) for name, values in scores.items()}
 
 demo.table(

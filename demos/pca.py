@@ -9,8 +9,8 @@ import data
 import numpy as np
 from gallery import Demo, plt, pm, tiles
 
-from minissl import MLP, Adam, pca, squared_error, train
-from minissl.autoencoder import identity
+from minissl import MLP, Adam, pca, squared_error, train_epochs
+from minissl.tasks.autoencoder import reconstruct
 
 demo = Demo(
     "pca",
@@ -132,10 +132,10 @@ y = digits - digits.mean(axis=0)
 def on_the_way(seed):
     """Angle to PCA's subspace and excess of the error over PCA's, at the start and after each epoch."""
     net, optimizer = MLP((64, m, 64), activation="identity", rng=seed), Adam(5e-3)
-    steps = train(net, y, identity(), squared_error, epochs=epochs, optimizer=optimizer, rng=seed)
+    steps = train_epochs(net, y, reconstruct(), squared_error, epochs=epochs, optimizer=optimizer, rng=seed)
     for epoch in range(epochs + 1):
         if epoch == epochs * 3 // 4:
-            optimizer.step_size /= 10
+            optimizer.learning_rate /= 10
         if epoch:
             next(steps)
         yield sine(net.weights[1], target.W[:m]), ((net(y) - y) ** 2).sum(axis=1).mean() / floor - 1

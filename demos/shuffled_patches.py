@@ -10,9 +10,9 @@ import data
 import numpy as np
 from gallery import Demo, plt, pm, progress, tiles
 
-import minissl as ssl
-from minissl.contrastive import against_shuffled
-from minissl.patches import far_permutations, jigsaw, normalise, shuffle_patches
+import minissl
+from minissl.tasks.shuffling import against_shuffled, shuffle_patches
+from minissl.tasks.jigsaw import jigsaw, max_hamming_permutations, normalise
 
 demo = Demo(
     "shuffled_patches",
@@ -28,11 +28,11 @@ HELD_OUT = 1000 if demo.quick else 6000
 
 def trained(net, x, task, loss, epochs, batch_size, seed, label):
     """Adam with a smaller step over the last quarter of the epochs."""
-    optimizer = ssl.Adam()
-    losses = ssl.train(net, x, task, loss, epochs=epochs, batch_size=batch_size, optimizer=optimizer, rng=seed)
+    optimizer = minissl.Adam()
+    losses = minissl.train_epochs(net, x, task, loss, epochs=epochs, batch_size=batch_size, optimizer=optimizer, rng=seed)
     for epoch, _ in enumerate(progress(losses, epochs, label), 1):
         if epoch >= epochs * 3 // 4:
-            optimizer.step_size = 2e-4
+            optimizer.learning_rate = 2e-4
     return net
 
 
@@ -50,8 +50,8 @@ estimates = []
 for seed in SEEDS:
     rng = np.random.default_rng(seed)
     x, fresh = (rng.multivariate_normal(np.zeros(3), R, SAMPLES).astype("float32") for _ in range(2))
-    net = ssl.MLP((3, 32, 32, 1), activation="tanh", rng=seed)
-    trained(net, x, against_shuffled(), ssl.logistic, 24, 500, seed, f"variables, seed {seed}")
+    net = minissl.MLP((3, 32, 32, 1), activation="tanh", rng=seed)
+    trained(net, x, against_shuffled(), minissl.sigmoid_cross_entropy, 24, 500, seed, f"variables, seed {seed}")
     estimates.append(net(fresh).mean())
 demo.table(
     f"Mutual information of three Gaussian variables, {len(SEEDS)} seeds, mean ± 95% interval",
@@ -82,8 +82,8 @@ for seed in SEEDS:
     x, unseen = cut(data.TRAIN_PHOTOGRAPHS, 12, WINDOWS, rng), cut(data.TEST_PHOTOGRAPHS, 12, HELD_OUT, rng)
     input, target = against_shuffled(shuffle)(unseen, rng)
     for sizes, epochs, results in (((144, 256, 64, 1), 10, accuracy), ((144, 1), 2, linear)):
-        net = ssl.MLP(sizes, rng=seed)
-        trained(net, x, against_shuffled(shuffle), ssl.logistic, epochs, 256, seed, f"shuffled, seed {seed}")
+        net = minissl.MLP(sizes, rng=seed)
+        trained(net, x, against_shuffled(shuffle), minissl.sigmoid_cross_entropy, epochs, 256, seed, f"shuffled, seed {seed}")
         results.append(((net(input) > 0) == target).mean())
 demo.table(
     f"Accuracy on unseen photographs, real against shuffled 3 x 3 patches, {len(SEEDS)} seeds, mean ± 95% interval",
@@ -98,7 +98,7 @@ CONDITIONS = {  # name: (side of the window, gap, each patch normalised)
     "8 x 8, no gap, each patch normalised": (16, 0, True),
     "6 x 6, gap of 2, each patch normalised": (14, 2, True),
 }
-orders = far_permutations(4, 24, rng=0)  # all of them
+orders = max_hamming_permutations(4, 24, rng=0)  # all of them
 times = {name: {"network": [], "untrained": [], "seen": []} for name in CONDITIONS}
 for name, (side, gap, normalised) in CONDITIONS.items():
     task = jigsaw((side, side), (2, 2), orders, gap, normalised)
@@ -107,9 +107,9 @@ for name, (side, gap, normalised) in CONDITIONS.items():
         x, unseen = cut(data.TRAIN_PHOTOGRAPHS, side, WINDOWS, rng), cut(data.TEST_PHOTOGRAPHS, side, HELD_OUT, rng)
         input, c = task(unseen, rng)
         seen, c_seen = task(x[:HELD_OUT], rng)
-        net = ssl.MLP((input.shape[1], 256, 128, 24), rng=seed)
+        net = minissl.MLP((input.shape[1], 256, 128, 24), rng=seed)
         times[name]["untrained"].append(24 * (net(input).argmax(axis=1) == c).mean())
-        trained(net, x, task, ssl.softmax, 16, 256, seed, f"jigsaw, {name}, seed {seed}")
+        trained(net, x, task, minissl.softmax_cross_entropy, 16, 256, seed, f"jigsaw, {name}, seed {seed}")
         times[name]["network"].append(24 * (net(input).argmax(axis=1) == c).mean())
         times[name]["seen"].append(24 * (net(seen).argmax(axis=1) == c_seen).mean())
         if name == "8 x 8, no gap":

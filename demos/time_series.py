@@ -10,8 +10,9 @@ import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress
 
-import minissl as ssl
-from minissl.autoregression import forecast, least_squares, next_value, windows
+import minissl
+from minissl.linear.autoregression import least_squares
+from minissl.tasks.prediction import forecast, next_value, windows
 
 demo = Demo(
     "time_series",
@@ -84,14 +85,14 @@ def network(x, p, seed, label):
     epochs = -(-STEPS * 32 // len(cut))
 
     def losses(net, data):
-        return ssl.train(net, data, next_value(p), ssl.squared_error, epochs=epochs, batch_size=32, rng=seed)
+        return minissl.train_epochs(net, data, next_value(p), minissl.squared_error, epochs=epochs, batch_size=32, rng=seed)
 
-    net = ssl.MLP((p, 16, 1), activation="tanh", rng=seed)
+    net = minissl.MLP((p, 16, 1), activation="tanh", rng=seed)
     late_input, late_target = next_value(p)(late, None)
     error = []
     for _ in progress(losses(net, early), epochs, label):
-        error.append(float(ssl.squared_error(net(late_input), late_target)[0]))
-    net = ssl.MLP((p, 16, 1), activation="tanh", rng=seed)
+        error.append(float(minissl.squared_error(net(late_input), late_target)[0]))
+    net = minissl.MLP((p, 16, 1), activation="tanh", rng=seed)
     for epoch, _ in enumerate(losses(net, cut)):
         if epoch >= np.argmin(error):
             break
@@ -291,7 +292,7 @@ def explained_by_phase(net):
 
 
 trained = [explained_by_phase(net) for net in result["nets"]]
-untrained = [explained_by_phase(ssl.MLP(net.sizes, activation="tanh", rng=seed)) for seed in SEEDS]
+untrained = [explained_by_phase(minissl.MLP(net.sizes, activation="tanh", rng=seed)) for seed in SEEDS]
 apart = abs(np.mean(trained) - np.mean(untrained)) > interval(trained)[1] + interval(untrained)[1]
 demo.say(
     f"Level and rise of the cycle explain a share of {pm(trained, 2)} of the variance of the hidden units (weighted by "
