@@ -597,10 +597,11 @@ def check_labelled(features, labels, *, at_least=1):
     labels = check_integers(labels, "labels", low=0, high=len(features), like=features)
     if labels.shape != (len(features),):
         raise ValueError(f"labels: got shape {labels.shape}, expected ({len(features)},), one for each row of features")
+    labels = labels.astype(np.int64, copy=False)
     counts = np.bincount(labels)
     if len(counts) < 2 or int(counts.min()) < at_least:
         raise ValueError(f"labels: got classes of {counts} samples, expected two or more classes of {at_least} or more")
-    return features, np.asarray(labels, dtype=np.int64, like=features), len(counts)
+    return features, labels, len(counts)
 
 
 def check_weights(weights, name, x):
@@ -653,3 +654,25 @@ def check_partners(output, target):
     if len(output) != 2 * N or (target[:N] < N).any() or (target[target] != np.arange(2 * N, like=output)).any():
         raise ValueError("target: expected each row of the first half and its partner in the second to name each other")
     return output, target, target[:N]
+
+
+def check_segments(x, name, K):
+    """Rows (x, u), whose last column holds numbers of segments, 0 … K−1, as x (N, n) and u (N,), integers."""
+    x = check_array(x, name, ndim=2)
+    u = x[:, -1]
+    if x.shape[1] < 2 or (u != np.round(u)).any() or (u < 0).any() or (u >= K).any():
+        raise ValueError(f"{name}: expected in the last column segments 0 to {K - 1}, as segments(x, {K}) returns")
+    return x[:, :-1], u.astype(np.int64)
+
+
+def check_pasts(output, target):
+    """z, ẑ and β of N presents and N pasts (2N, 2m + 1); for each present the row of its real past, of another's."""
+    output = check_array(output, "output", ndim=2)
+    target = check_integers(target, "target", low=len(output) // 2, high=len(output), like=output)
+    if len(output) % 2 or output.shape[1] < 3 or output.shape[1] % 2 == 0:
+        raise ValueError(f"output: got shape {output.shape}, expected (2N, 2m + 1): z, ẑ and β of N presents and pasts")
+    N = len(output) // 2
+    rows = np.arange(N, 2 * N, like=target)
+    if target.shape != (2 * N,) or any((np.sort(part) != rows).any() for part in (target[:N], target[N:])):
+        raise ValueError(f"target: expected twice the rows {N} to {2 * N - 1}, each time in any order")
+    return output, target

@@ -1,10 +1,10 @@
-"""tasks/: augmentations, two views of each sample, and their losses."""
+"""tasks/: augmentations, two views of each sample and their losses, contrast over time."""
 
 import numpy as np
-from arguments import array, integers, number, one_of, pair
+from arguments import array, count, integers, number, one_of, pair
 
-from calls.table import ALONE_X, PIXELS, RNG, row
-from minissl.tasks import augmentations, noncontrastive, views
+from calls.table import ALONE_X, PIXELS, RNG, X, row
+from minissl.tasks import augmentations, noncontrastive, prediction, time, views
 
 # augmentations
 
@@ -17,7 +17,7 @@ row(
     shift=number(1.0, 0, 6),
     rotation=number(20.0, 0, 180),
     shear=number(0.1, 0, 6),
-    scale=number(1.2, 1, 6),
+    scale=number(1.2, 1, 100),
     x=IMAGE,
     **RNG,
 )
@@ -88,3 +88,35 @@ row(
     **EMBEDDED,
 )
 row("noncontrastive.simsiam", lambda **o: noncontrastive.simsiam()(**o), **EMBEDDED)
+
+# time
+
+SEGMENTS = time.segments(X, 3)
+PASTS = prediction.windows(X, 2)
+CRITIC = np.random.default_rng(7).standard_normal((12, 5))
+row("time.segments", time.segments, **ALONE_X, K=count(3, 7, low=2))
+row(
+    "time.which_segment",
+    lambda K, x: time.which_segment(K)(x, None),
+    K=count(3, low=2, name="K|x"),
+    x=array(SEGMENTS, alone=True, bad={"no segment": SEGMENTS + 0.5, "too many": SEGMENTS + 3}),
+)
+row(
+    "time.permute_auxiliary",
+    lambda d, x, rng: time.permute_auxiliary(d)(x, rng),
+    d=count(1, 3),
+    x=array(SEGMENTS, alone=True, name="x|d"),
+    **RNG,
+)
+row(
+    "time.against_permuted_past",
+    lambda x, rng: time.against_permuted_past()(x, rng),
+    x=array(PASTS, (1,), alone=True),
+    **RNG,
+)
+row(
+    "time.permutation_contrastive",
+    time.permutation_contrastive,
+    output=array(CRITIC, (0,), alone=True, name="output|target", bad={"even": CRITIC[:, 1:]}),
+    target=integers(np.append(np.arange(6, 12), [7, 6, 8, 11, 9, 10]), 12, (0,), bad={"presents": np.arange(12)}),
+)
