@@ -176,14 +176,18 @@ def lbfgs(
     iterations = check_count(iterations, "iterations")
     tolerance = check_number(tolerance, "tolerance", low=0)
 
+    started = False
+
     def on_the_host(t):
+        nonlocal started
         returned = objective(np.asarray(t, dtype=theta.dtype, like=theta).copy())
-        return check_objective(*check_two(returned, "objective"), theta)
+        value, gradient = check_objective(*check_two(returned, "objective"), theta)
+        if not started and not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise FloatingPointError("the objective is not finite at the starting point; scale data or start down")
+        started = True
+        return value, gradient
 
     start = on_host(theta).astype(np.float64)
-    value, gradient = on_the_host(start)
-    if not np.isfinite(value) or not np.isfinite(gradient).all():
-        raise FloatingPointError("the objective is not finite at the starting point; scale the data or the start down")
     options = {"maxiter": iterations, "maxfun": 10 * iterations, "gtol": tolerance, "ftol": 0, "maxcor": 20}
     found = minimize(on_the_host, start, jac=True, method="L-BFGS-B", options=options)
     slope = float(np.abs(found.jac).max())
