@@ -7,6 +7,7 @@ Digits: 1,797 handwritten digits of 8 x 8 pixels (Alpaydin & Kaynak 1998, UCI re
 Time series: in the folder demos/data/, source and licence at the head of each file.
 """
 
+import before  # noqa: F401  one BLAS thread, before NumPy is loaded
 import numpy as np
 
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "china")
