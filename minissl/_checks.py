@@ -520,7 +520,7 @@ def check_full_rank(x, name):
     varies = x.max(axis=0) > x.min(axis=0)
     d = np.where(varies, np.sqrt((centred * centred).mean(axis=0)), np.inf)
     least = float(np.linalg.eigvalsh((centred / d).T @ (centred / d) / len(x))[0])
-    if not least > x.shape[1] * max(float(np.finfo(x.dtype).eps) ** 2, float(np.finfo(np.float64).eps)):
+    if not least > x.shape[1] * max(float(np.finfo(x.dtype).eps) ** 2, 100 * float(np.finfo(np.float64).eps)):
         raise ValueError(
             f"{name}: the least eigenvalue of its correlation matrix is {least:.1e}, expected full rank: N > n, and no "
             "column constant or a linear function of the others; project on fewer principal components"
@@ -676,3 +676,12 @@ def check_pasts(output, target):
     if target.shape != (2 * N,) or any((np.sort(part) != rows).any() for part in (target[:N], target[N:])):
         raise ValueError(f"target: expected twice the rows {N} to {2 * N - 1}, each time in any order")
     return output, target
+
+
+def check_found(s, found):
+    """True components (N, n) and those found (N, m), of which there are at least as many."""
+    s = check_samples(s, "s")
+    found = check_array(found, "found", shape=(len(s), None), like=s, squares=True)
+    if found.shape[1] < s.shape[1]:
+        raise ValueError(f"found: got {found.shape[1]} components, expected at least as many as s has, {s.shape[1]}")
+    return s, found
