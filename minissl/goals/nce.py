@@ -171,7 +171,7 @@ def objective(model: Callable, x: Array, e: Array, noise) -> Callable:
 
 @np.errstate(under="ignore")  # a sample that is surely data or surely noise pulls with a force of 0
 def _objective(model, both, log_n, target, nu, theta):
-    log_m, vjp = model(theta, both)
+    log_m, vjp = model(theta, both)  # [nce.1] ln φ + c
     logit = log_m - log_n - math.log(nu)  # [nce.2] ln p_m − ln p_n − ln ν
     value, delta = sigmoid_cross_entropy(logit[:, None], target)  # a mean over (1 + ν)N samples; J divides by N
     return (1 + nu) * value, vjp((1 + nu) * delta[:, 0])  # [nce.3], [nce.4] −(1/N) [Σᵢ (1 − h) g − Σⱼ h g]

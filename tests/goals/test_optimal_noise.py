@@ -106,6 +106,18 @@ def test_the_certificate(nu):
         assert -1e-10 * least < above <= found.excess + 1e-10 * least
 
 
+@pytest.mark.equation("optimal_noise.1", "optimal_noise.3")
+@pytest.mark.parametrize("nu", [0.2, 3])
+def test_the_excess_in_loops(nu):
+    """The excess that is returned equals ν [max q − E(q r)], with q from the r that is returned, node by node."""
+    found = after(nu, 2)
+    g = [np.array([-(x**2) / 2, x, 1]) for x in GRID[:, 0]]
+    I = sum(w * nu * r / (1 + nu * r) * np.outer(v, v) for w, r, v in zip(NORMAL, found.ratio, g, strict=True))
+    q = [sum(np.linalg.solve(I, v) ** 2) / (1 + nu * r) ** 2 for r, v in zip(found.ratio, g, strict=True)]
+    mean = sum(w * r * value for w, r, value in zip(NORMAL, found.ratio, q, strict=True))
+    assert found.excess == pytest.approx(nu * (max(q) - mean), rel=1e-9)
+
+
 @pytest.mark.equation("optimal_noise.4")
 @pytest.mark.parametrize("nu", [0.05, 1, 10])
 def test_the_iteration_never_raises_the_error(nu):
