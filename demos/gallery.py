@@ -55,7 +55,7 @@ class Demo:
         parser = argparse.ArgumentParser(prog=f"demos/{name}.py", description=title, allow_abbrev=False)
         parser.add_argument("--quick", action="store_true", help="a smoke run of a few seconds; MINISSL_QUICK=1 too")
         parser.add_argument(
-            "--out", metavar="DIR", help="where the results go (default: gallery, quick: gallery/quick)"
+            "--out", metavar="DIR", help="where results go (default: gallery, or gallery/quick)"
         )
         for flag, settings in (options or {}).items():
             parser.add_argument(flag, **settings)
@@ -161,7 +161,7 @@ class Demo:
 
 
 def gallery_directory(out, quick):
-    """Where results go: a folder of the user's, or `gallery` beside the demos; quick runs overwrite no other results."""
+    """Where results go: the user's folder, or `gallery` beside the demos; quick runs overwrite no other results."""
     return pathlib.Path(out) if out else before.ROOT / "gallery" / ("quick" if quick else "")
 
 
