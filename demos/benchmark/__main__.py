@@ -1,24 +1,26 @@
 # %% [markdown]
 # # Speed: how near to the matrix products?
-# Not part of the gallery; run it on a quiet machine: `python demos/benchmark.py [--threads 2] [--device gpu]`. Peers
+# Not part of the gallery; run it on a quiet machine: `python demos/benchmark [--threads 2] [--device gpu]`. Peers
 # that are installed (PyTorch, JAX, scikit-learn, statsmodels) are measured beside minissl; none is needed.
 
 # %%
 import timing  # first: it sets the number of threads, which NumPy reads when it is imported
 
 # isort: split
-import math
+import pathlib
 import sys
 
-import fits
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # where gallery.py is
+import estimators
+import networks
 import numpy as np
-import peers
 from gallery import Demo, plt
 from timing import HERE, THREADS, median
 from tqdm import tqdm
 
-import minissl as ssl
-from minissl import downstream
+from minissl import MLP, Adam, squared_error
+from minissl._checks import check_finite
+from minissl.goals import probe
 
 demo = Demo(
     "benchmark",
@@ -60,25 +62,25 @@ SHAPES = [  # layers, batch, batches per epoch
     ((1024,) * 4, 1024, 2),
 ]
 MODES = ("eager", "fused Adam") if demo.quick else ("eager", "fused Adam", "compiled")  # compiling takes a while
-LIBRARIES = peers.libraries("cuda" if GPU else "cpu", MODES)
+LIBRARIES = networks.libraries("cuda" if GPU else "cpu", MODES)
 NAMES = list(LIBRARIES)[1:]
-xp, wait = np, lambda: None
+here, wait = np.zeros(1, np.float32), lambda: None  # an array of the library that minissl uses
 if GPU:
     try:
-        import cupy as xp
+        import cupy
     except ImportError:
-        xp = None
-    if xp is None or not xp.is_available():
+        cupy = None
+    if cupy is None or not cupy.is_available():
         sys.exit("CuPy finds no GPU.")
-    wait = xp.cuda.Device().synchronize
+    here, wait = cupy.asarray(here), cupy.cuda.Device().synchronize
     SHAPES += [((2048,) * 4, 2048, 2), ((4096,) * 4, 4096, 2)]
 
 
 def training(name, sizes, N, batches, activation):
     """Step and epoch of one library, from the same parameters and data as all others."""
     x = np.random.default_rng(0).standard_normal((batches * N, sizes[0]), dtype=np.float32)
-    ours = xp if name in ("floor", "minissl") else np
-    return LIBRARIES[name](ssl.MLP(sizes, activation, rng=0, xp=ours), ours.asarray(x), N)
+    x = np.asarray(x, like=here if name in ("floor", "minissl") else x)
+    return LIBRARIES[name](MLP(sizes, activation, rng=0, like=x), x, N)
 
 
 def apart(pairs):
@@ -162,20 +164,19 @@ demo.figure(
 # %%
 def parts(sizes, N):
     """{what: function} of one training step of minissl."""
-    x = xp.asarray(np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32))
-    net, twin, adam = (*(ssl.MLP(sizes, "tanh", rng=0, xp=xp) for _ in range(2)), ssl.Adam())
-    work = net.workspace(N)
-    H = net.forward(x, out=work)
-    delta = ssl.squared_error(H[-1], x, out=work.D[-1])[1]
-    grad = net.backward(H, delta, out=work)
-    move = adam.step(grad).copy()
+    x = np.asarray(np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32), like=here)
+    net, twin, adam = (*(MLP(sizes, "tanh", rng=0, like=here) for _ in range(2)), Adam())
+    H, gradient = net.forward(x), np.empty_like(net.theta)
+    delta = squared_error(H[-1], x)[1]
+    net._backward(H, delta, {}, gradient)
+    move = adam.step(gradient).copy()
     return {
         "floor": LIBRARIES["floor"](twin, x, N)[0],
-        "forward": lambda: net.forward(x, out=work),
-        "loss": lambda: ssl.squared_error(H[-1], x, out=work.D[-1]),
-        "backward": lambda: net.backward(H, delta, out=work),
-        "Adam": lambda: adam.step(grad),
-        "check, move": lambda: (math.isfinite(xp.dot(move, move)), xp.add(twin.theta, move, out=twin.theta)),
+        "forward": lambda: net._forward(x),
+        "loss": lambda: squared_error(H[-1], x),
+        "backward": lambda: net._backward(H, delta, {}, gradient),
+        "Adam": lambda: adam.step(gradient),
+        "check, move": lambda: np.add(twin.theta, check_finite(move, "step"), out=twin.theta),
     }
 
 
@@ -185,8 +186,8 @@ for sizes, N, _ in SHAPES[: 1 if demo.quick else None]:
     floor = t.pop("floor")
     columns = t.pop("forward") + t.pop("backward"), *t.values()
     rows.append([f"{'-'.join(map(str, sizes))}, {N}", *(median(part / floor) for part in (*columns, sum(columns)))])
-one, two = xp.ones(1, dtype=np.float32), xp.empty(1, dtype=np.float32)
-call = np.median(timing.turns({"add": lambda: xp.add(one, one, out=two)}, ROUNDS, SECONDS, wait)["add"])
+one, two = np.ones_like(here), np.empty_like(here)
+call = np.median(timing.turns({"add": lambda: np.add(one, one, out=two)}, ROUNDS, SECONDS, wait)["add"])
 demo.table(
     f"Parts of a training step over its matrix products, tanh, {conditions}",
     ["layers, batch", "forward and backward", "loss", "Adam", "check, move", "sum"],
@@ -211,11 +212,11 @@ def noisy(x, rng):
 rows, rng = [], np.random.default_rng(0)
 for sizes, N, batches in SHAPES[: 1 if demo.quick else None]:
     x = rng.standard_normal((batches * N, sizes[0]), dtype=np.float32)
-    step, plain = peers.minissl(ssl.MLP(sizes, "tanh", rng=0), x, N)
+    step, plain = networks.minissl(MLP(sizes, "tanh", rng=0), x, N)
     runs = {
         "steps": lambda step=step, batches=batches: [step() for _ in range(batches)],
         "plain": plain,
-        "noisy": peers.minissl(ssl.MLP(sizes, "tanh", rng=0), x, N, noisy)[1],
+        "noisy": networks.minissl(MLP(sizes, "tanh", rng=0), x, N, noisy)[1],
         "noise": lambda shape=x.shape: rng.standard_normal(shape, dtype=np.float32),
     }
     t = timing.turns(runs, ROUNDS, SECONDS)
@@ -246,9 +247,9 @@ def over_peers(ways, rounds):
 rows = []
 for dtype in ("float32", "float64"):
     for N, n, m in [(10000, 64, 10), (60000, 784, 50), (2000, 5000, 20), (5000, 2000, 20)][: 1 if demo.quick else None]:
-        x = fits.pca_problem(N, n, m, dtype)
-        ways, V = fits.pca_ways(x, m), fits.pca_axes(x, m)
-        angles = {name: f"{fits.sine(way(), V):.0e}" for name, way in ways.items()}
+        x = estimators.pca_problem(N, n, m, dtype)
+        ways, V = estimators.pca_ways(x, m), estimators.pca_axes(x, m)
+        angles = {name: f"{estimators.sine(way(), V):.0e}" for name, way in ways.items()}
         ours, ratios = over_peers(ways, 2 if demo.quick else 7)
         cells = [f"{ratios[name]}, {angles[name]}" if name in ways else "-" for name in SOLVERS]
         rows.append([f"({N}, {n}, {m}) {dtype}", f"{1e3 * ours:.3g} ms, {angles['minissl']}", *cells])
@@ -268,10 +269,10 @@ demo.table(
 rows = []
 for dtype in ("float32", "float64"):
     for N, m, K in [(2000, 64, 10), (50000, 256, 10)][: 1 if demo.quick else None]:
-        features, labels = fits.probe_problem(N, m, K, dtype)
-        J = downstream.objective(features.astype(float), labels, 1e-4)
-        least = downstream.probe(features.astype(float), labels, 1e-4, tolerance=1e-8).value
-        ways = fits.probe_ways(features, labels, 1e-4, 1e-4)
+        features, labels = estimators.probe_problem(N, m, K, dtype)
+        J = probe.objective(features.astype(float), labels, 1e-4)
+        least = probe.linear_probe(features.astype(float), labels, 1e-4, tolerance=1e-8).value
+        ways = estimators.probe_ways(features, labels, 1e-4, 1e-4)
         above = {name: f"{J(way().astype(float))[0] - least:.0e}" for name, way in ways.items()}
         ours, ratios = over_peers(ways, 2 if demo.quick else 7)
         peer = "LogisticRegression"
@@ -290,7 +291,7 @@ demo.table(
 # %%
 rows = []
 for T, p in [(10_000, 10), (100_000, 100), (1_000_000, 10)][: 1 if demo.quick else None]:
-    ways = fits.ar_ways(fits.series(T), p)
+    ways = estimators.ar_ways(estimators.series(T), p)
     answers = {name: way() for name, way in ways.items()}
     ours, ratios = over_peers(ways, 2 if demo.quick else 5)
     cells = [
@@ -311,8 +312,8 @@ demo.table(
 
 # %%
 TRAIN = (
-    "x = np.random.default_rng(0).standard_normal((2560, 784), dtype='f4'); "
-    "make = lambda *sizes: {}(ssl.MLP(sizes, 'tanh', rng=0), x[:, :sizes[0]].copy(), 256)[1]; make(2, 2, 2)()"
+    "from minissl import MLP; x = np.random.default_rng(0).standard_normal((2560, 784), dtype='f4'); "
+    "make = lambda *sizes: {}(MLP(sizes, 'tanh', rng=0), x[:, :sizes[0]].copy(), 256)[1]; make(2, 2, 2)()"
 )
 EPOCHS = "run = make(784, 256, 64, 256, 784); [run() for _ in range({})]"
 PCA = "ways = pca_ways(pca_problem(60000, 784, 50, 'float32'), 50)"

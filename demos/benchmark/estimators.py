@@ -1,4 +1,4 @@
-"""PCA, the linear probe and the linear autoregression beside their peers, for demos/benchmark.py.
+"""PCA, the linear probe and the linear autoregression beside their peers.
 
 Each function makes a problem and returns the ways to solve it, {name: function without arguments}, which all return
 the answer in one form.
@@ -7,7 +7,8 @@ the answer in one form.
 import numpy as np
 from timing import HERE
 
-from minissl import autoregression, downstream, pca
+from minissl.goals import probe
+from minissl.linear import autoregression, pca
 
 
 def pca_problem(N, n, m, dtype):
@@ -52,7 +53,7 @@ def probe_problem(N, m, K, dtype):
 
 def probe_ways(features, labels, l2, tolerance):
     """theta, the weights and intercepts in one vector. scikit-learn's C counts in sums over samples, ours in means."""
-    ways = {"minissl": lambda: _flat(*downstream.probe(features, labels, l2, tolerance=tolerance)[:2])}
+    ways = {"minissl": lambda: _flat(*probe.linear_probe(features, labels, l2, tolerance=tolerance)[:2])}
     if HERE["sklearn"]:
         from sklearn.linear_model import LogisticRegression
 
@@ -74,16 +75,14 @@ def series(T):
 def ar_ways(x, p):
     """a_0, a_1, ..., a_p: from dot products; by least squares on the lagged matrix, made anew; by statsmodels."""
 
-    def lagged():
-        M = np.lib.stride_tricks.sliding_window_view(x, p + 1)
-        A = np.column_stack([np.ones(len(M)), M[:, -2::-1]])
-        return np.linalg.lstsq(A, M[:, -1], rcond=None)[0]
-
-    def ours():
-        model = autoregression.least_squares(x, p)
+    def by(method):
+        model = method(x, p)
         return np.append(model.intercept, model.a)
 
-    ways = {"minissl": ours, "lagged matrix": lagged}
+    ways = {
+        "minissl": lambda: by(autoregression.least_squares),
+        "lagged matrix": lambda: by(autoregression.lagged_least_squares),
+    }
     if HERE["statsmodels"]:
         from statsmodels.tsa.ar_model import AutoReg
 

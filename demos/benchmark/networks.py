@@ -1,4 +1,4 @@
-"""One and the same training in several libraries, for demos/benchmark.py.
+"""One and the same training in several libraries.
 
 Squared error summed over components, averaged over samples; Adam with its published settings; float32; a linear output.
 Each function takes a network of minissl, whose parameters all start from, data x (B N, n) and the batch size N, and
@@ -6,15 +6,13 @@ returns two functions without arguments: one step on the first batch, and one ep
 replacement, each returning its mean loss.
 """
 
-import math
 from functools import partial
 
 import numpy as np
 from timing import HERE, THREADS
 
-import minissl as ssl
-from minissl.backend import namespace
-from minissl.training import loss_and_gradient
+from minissl import Adam, squared_error, train_epochs
+from minissl.nn.training import _step
 
 
 def same(x, rng):
@@ -23,37 +21,27 @@ def same(x, rng):
 
 
 def floor(net, x, N):
-    """The matrix products of a step and nothing else: H W forward, H^T Delta and Delta W^T backward."""
-    xp, L, work = namespace(x), len(net.weights), net.workspace(N)
-    work.H[0] = x[:N].copy()
-    for H, D in zip(work.H[1:], work.D[1:], strict=True):
-        H[:] = D[:] = 1e-3
+    """The matrix products of a step and nothing else, into arrays made beforehand: H W; Hᵀ Δ and Δ Wᵀ."""
+    H = [x[:N].copy(), *(np.full_like(x, 1e-3, shape=(N, n)) for n in net.sizes[1:])]
+    delta = [np.full_like(h, 1e-3) for h in H]
+    dW, _ = net.views(np.empty_like(net.theta))
 
     def step():
-        for l in range(L):
-            xp.dot(work.H[l], net.weights[l], out=work.H[l + 1])
-        for l in range(L, 0, -1):
-            xp.dot(work.H[l - 1].T, work.D[l], out=work.dW[l - 1])
+        for l, W in enumerate(net.weights):
+            np.dot(H[l], W, out=H[l + 1])
+        for l in range(len(net.weights), 0, -1):
+            np.dot(H[l - 1].T, delta[l], out=dW[l - 1])
             if l > 1:
-                xp.dot(work.D[l], net.weights[l - 1].T, out=work.D[l - 1])
+                np.dot(delta[l], net.weights[l - 1].T, out=delta[l - 1])
 
     return step, lambda: [step() for _ in range(len(x) // N)]
 
 
 def minissl(net, x, N, task=same):
-    """What `ssl.train` does with a batch, and `ssl.train`."""
-    batch, work, adam = x[:N].copy(), net.workspace(N), ssl.Adam()
-    twin = ssl.MLP(net.sizes, net.activations, xp=namespace(x))
-    twin.theta[:] = net.theta
-    epochs = ssl.train(twin, x, task, ssl.squared_error, epochs=10**9, batch_size=N, rng=0)
-
-    def step():
-        value, grad = loss_and_gradient(net, batch, (batch,), ssl.squared_error, out=work)
-        move = adam.step(grad)
-        assert math.isfinite(value) and math.isfinite(move.dot(move))
-        net.theta[:] += move
-        return float(value)
-
+    """What `minissl.train` does with one batch, and an epoch of it."""
+    batch, gradient, adam = x[:N].copy(), np.empty_like(net.theta), Adam()
+    epochs = train_epochs(net.at(net.theta.copy()), x, task, squared_error, epochs=10**9, batch_size=N, rng=0)
+    step = partial(_step, net, batch, same, squared_error, adam, 1.0, None, None, gradient)
     return step, lambda: next(epochs)
 
 

@@ -1,4 +1,4 @@
-"""How demos/benchmark.py measures: threads, peers, a quiet machine, turns, peak memory. Import it before NumPy."""
+"""How the benchmark measures: threads, peers, a quiet machine, turns, peak memory. Import it before NumPy."""
 
 import importlib.util
 import os
@@ -78,11 +78,11 @@ def median(values):
 def peak(setup, run):
     """Memory in MB that the statement `run` needs on top of what `setup` holds, in a process of its own.
 
-    Both see the functions of peers.py and fits.py. It is the growth of the largest resident size as the kernel records
+    Both see the functions of networks.py and estimators.py. It is the growth of the largest resident size as the kernel records
     it (Linux only); what a library loads or compiles on its first call is part of it.
     """
     code = (
-        f"from peers import *; from fits import *; {setup}\n"
+        f"from networks import *; from estimators import *; {setup}\n"
         "largest = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "open('/proc/self/clear_refs', 'w').write('5')\n"  # forget what the setup needed for a moment
         f"before = largest(); {run}; print(largest() - before)"
