@@ -8,7 +8,7 @@ from arguments import array, count, integers, number, one_of, pair
 from calls.nn import net
 from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, RNG, SIGMA, SPD, X, row
 from calls.tasks import NOISE
-from minissl.goals import densities, gan, langevin, nce, optimal_noise, probe
+from minissl.goals import densities, gan, ica, langevin, nce, optimal_noise, probe
 from minissl.nn.mlp import MLP
 from minissl.nn.optimizers import Adam
 from minissl.nn.schedules import linear
@@ -260,3 +260,27 @@ GAN = {
 }
 row("gan.train_gan", adversaries, **GAN)
 row("gan.train_gan_steps", lambda **o: adversaries(run=gan.train_gan_steps, **o), **GAN)
+
+# ica
+
+SOURCES = np.random.default_rng(8).laplace(size=(40, 2))
+UNMIXED = ica.fast_ica(SOURCES, rng=0)
+row("ica.ICA.__call__", UNMIXED, x=array(SOURCES, (1,)))
+row(
+    "ica.fast_ica",
+    ica.fast_ica,
+    1e-3,
+    x=array(SOURCES, alone=True, bad={"a copied column": SOURCES[:, [0, 0]], "one sample": SOURCES[:1]}),
+    **RNG,
+    iterations=count(50),
+    tolerance=number(1e-8, 0, open_low=True),
+)
+MATCHED = {"s": array(SOURCES, (0,), name="s|found"), "found": array(SOURCES[:, ::-1] + 1, (0,))}
+row("ica.match_components", ica.match_components, **MATCHED)
+row("ica.mean_correlation", ica.mean_correlation, **MATCHED)
+row(
+    "ica.gaussianize_and_rotate",
+    ica.gaussianize_and_rotate,
+    s=array(SOURCES, (1,), alone=True),
+    angle=number(0.3),
+)

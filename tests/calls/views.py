@@ -64,7 +64,9 @@ row(
 OUTPUT = np.random.default_rng(6).standard_normal((8, 3))
 EMBEDDED = {
     "output": array(OUTPUT, (0,), alone=True, name="output|target"),
-    "target": integers(np.roll(np.arange(8), 4), 8, (0,), bad={"itself": np.arange(8), "no pairs": np.zeros(8, int)}),
+    "target": integers(
+        np.roll(np.arange(8), 4), 8, (0,), bad={"itself": np.arange(8), "no pairs": [1, 0, 3, 2, 5, 4, 7, 6]}
+    ),
 }
 TEMPERATURE = number(0.5, 1e-3)
 WEIGHT = number(0.5, 0, 1e6)
