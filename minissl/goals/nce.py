@@ -74,8 +74,8 @@ to (Gutmann & Hyvärinen 2012, theorem 3)
 
     [nce.9]   Σ = I⁻¹ − (1 + 1/ν) I⁻¹ m mᵀ I⁻¹        (theorem)
 
-and √N (θ̂ − θ*) becomes Gaussian. Since the last component of g is 1 [nce.1], m is the last column of I, and I⁻¹ m the
-last column of the identity matrix, e_c = (0, …, 0, 1). Only the constant profits from the second term:
+and √N (θ̂ − θ*) becomes Gaussian (central limit theorem). Since the last component of g is 1 [nce.1], m is the last
+column of I, and I⁻¹ m that of the identity matrix, e_c = (0, …, 0, 1). Only the constant profits from the second term:
 
     [nce.10]  Σ = I⁻¹ − (1 + 1/ν) e_c e_cᵀ
 

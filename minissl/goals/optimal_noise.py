@@ -1,7 +1,7 @@
 """The best noise for noise-contrastive estimation: the density of noise for which the parameters' error is least.
 
-Read `nce` first; the lecture only says that the noise is chosen. Noise like the data seems natural, since it is hardest
-to tell from the data. It is not the best (Chehab, Gramfort & Hyvärinen 2022).
+Read `nce` first. Noise like the data seems natural, since it is the hardest to tell from the data. It is not the best
+(Chehab, Gramfort & Hyvärinen 2022).
 
     symbol    in code      meaning                                                            shape
     ν         nu           noise samples per data point                                       number > 0
@@ -53,8 +53,8 @@ turn over v and over r:
 
     [optimal_noise.4]   r ← P‖I⁻¹g‖/E(P‖I⁻¹g‖)
 
-No turn raises tr Σ. Where it rests, 1 + νr = ν‖I⁻¹g‖/E(P‖I⁻¹g‖) wherever r > 0. The fewer noise samples,
-the slower: ten turns for ν = 10, a thousand for ν = 0.05.
+No turn raises tr Σ. Where it rests, 1 + νr = ν‖I⁻¹g‖/E(P‖I⁻¹g‖) wherever r > 0. The fewer noise samples, the slower:
+ten turns for ν = 10, thousands for ν = 0.05.
 
 >>> import numpy as np
 >>> from minissl.goals.densities import gaussian, gaussian_theta
