@@ -33,8 +33,8 @@ row("cca.CCA.encode", VIEWS.encode, v1=array(X, (1,)), v2=array(Y, (1,)))
 row(
     "cca.by_svd",
     cca.by_svd,
-    v1=array(X, (0,), bad={"one sample": X[:1]}),
-    v2=array(Y, (0,), name="v2|v1"),
+    v1=array(X, (0,), name="v1|m", bad={"one sample": X[:1]}),
+    v2=array(Y, (0,), name="v2|v1|m"),
     m=count(2, 2),
 )
 

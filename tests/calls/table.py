@@ -16,6 +16,7 @@ class Row(NamedTuple):
 
 def row(name, call, rtol=1e-9, **arguments):
     """A call of the public function `name`, which is "module.function", or "module.function and a remark"."""
+    assert name not in ROWS, f"{name} has a row already"
     ROWS[name] = Row(call, rtol, arguments)
 
 
