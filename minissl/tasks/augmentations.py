@@ -69,7 +69,7 @@ def affine(shape: tuple, shift: float = 0, rotation: float = 0, shear: float = 0
     shift = check_number(shift, "shift", low=0, high=max(shape))
     rotation = check_number(rotation, "rotation", low=0, high=180)
     shear = check_number(shear, "shear", low=0, high=max(shape))
-    scale = check_number(scale, "scale", low=1, high=max(shape))
+    scale = check_number(scale, "scale", low=1, high=100)
     return functools.partial(_affine, shape, shift, rotation, shear, scale)
 
 
