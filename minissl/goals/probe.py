@@ -9,9 +9,9 @@
     P            (in delta)          probabilities, Pᵢₖ = exp(Yᵢₖ)/Σₗ exp(Yᵢₗ)                      (N, K)
     T            (in delta)          Tᵢₖ = [cᵢ = k], 1 where sample i is of class k, else 0         (N, K)
     x            images              images, which need no label                                    (N, height, width)
-    q_p(x)       q                   window of x at place p, its n pixels in a row                  (n,)
+    qₚ(x)        q                   window of x at place p, its n pixels in a row                  (n,)
     f(q)         f                   features of a window: a hidden layer of a network              (m,)
-    G_g          rows, columns       region g of a grid over the places of an image                 set
+    G_g          rows, columns       region g of a grid over the places of an image                 set of p
 
 The lecture's first goal: train without labels on many samples, then let a simple classifier learn from few labels what
 the features make easy. Its accuracy on samples that it has not seen is the measure of the features.
@@ -35,8 +35,8 @@ start leads to the same J and W. That number is fixed by starting at b = 0: each
 
 No weight is spent on what all classes share; and every class is predicted as often as it occurs (∂J/∂b = 0).
 
-**How near to W\\* a search has come.** J − (λ/2)‖W‖² is convex, so its gradient is monotone: between (W, b), where the
-search stopped, and (W*, b*), where ∂J = 0, ⟨∂J/∂W − λ (W − W*), W − W*⟩ + ⟨∂J/∂b, b − b*⟩ ≥ 0. So
+**How near to the minimum a search has come.** J − (λ/2)‖W‖² is convex, so its gradient is monotone: between (W, b),
+where the search stopped, and (W*, b*), where ∂J = 0, ⟨∂J/∂W − λ (W − W*), W − W*⟩ + ⟨∂J/∂b, b − b*⟩ ≥ 0. So
 
     [probe.4]   λ ‖W − W*‖² ≤ ⟨∂J/∂W, W − W*⟩ + ⟨∂J/∂b, b − b*⟩        (theorem)
 
@@ -45,13 +45,13 @@ therefore the search stops at λ/100, but within 10⁻⁸ and 10⁻⁵, unless i
 
 **λ** is chosen on the labelled samples alone, by cross-validation over folds F (leave-one-out: N folds of one sample):
 
-    [probe.5]   CV(λ) = (1/N) Σ_F Σ_{i ∈ F} [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ],    Y from the probe that was trained without F
+    [probe.5]   CV(λ) = (1/N) Σ_F Σᵢ∈F [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ],    Y from the probe that was trained without F
 
 **Features of an image** from a network trained on windows: it is applied to every window, and the results are averaged
 over the regions of a grid (Coates, Ng & Lee 2011, section 3.2, who sum). Where in a region something is then matters
 little:
 
-    [probe.6]   f_g(x) = (1/|G_g|) Σ_{p ∈ G_g} f(q_p(x))
+    [probe.6]   f_g(x) = (1/|G_g|) Σₚ f(qₚ(x)),    p over the places in G_g
 
 Neighbouring pixels say nearly the same. Whitening with the mean q̄ and the covariance C = U diag(d²) Uᵀ of unlabelled
 windows takes that away: ZCA, by the symmetric root, which leaves every pixel in its place (Bell & Sejnowski 1997). The
@@ -218,7 +218,7 @@ def cross_validate_l2(
             theta = found.theta
             W, b = _parts(theta, H.shape[1])
             loss = softmax_cross_entropy(H[outside] @ W.T + b, c[outside])[0]
-            losses[k] += len(outside) / len(H) * float(loss)  # [probe.5] (1/N) Σ_F Σ_{i ∈ F} [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ]
+            losses[k] += len(outside) / len(H) * float(loss)  # [probe.5] (1/N) Σ_F Σᵢ∈F [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ]
     if failed:
         _warn(f"cross_validate_l2: {len(failed)} searches did not converge, from l2 = {max(failed):.0e} down")
     return candidates[int(losses.argmin())], losses

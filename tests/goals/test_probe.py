@@ -351,6 +351,17 @@ def test_the_coordinates_of_the_search_change_neither_objective_nor_start(seed, 
     np.testing.assert_allclose(start, np.append(W * s, (b + W @ mean) / np.sqrt(3)), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.equation("probe.9")
+def test_the_gradient_is_reported_in_the_units_of_the_tolerance():
+    """The largest ∂J/∂b, or ∂J/∂W for centred features in units of √(Cⱼⱼ + Kλ), is what the search reports."""
+    H, c, _ = problem(0, N=40)
+    H = H * [1, 10, 0.1, 3]
+    found = _minimize(H, c, 0.2, np.zeros(15), 1e-12, iterations=4)
+    dW, db = parts(objective(H, c, 0.2)(found.theta)[1], 3)
+    dW = (dW - np.outer(db, H.mean(axis=0))) / np.sqrt(H.var(axis=0) + 3 * 0.2)
+    assert found.gradient_norm == pytest.approx(max(abs(dW).max(), abs(db).max()), rel=1e-6) and not found.converged
+
+
 @pytest.mark.equation("probe.10")
 @given(seed=seeds, l2=st.floats(1e-3, 1))
 def test_where_the_search_starts_all_features_look_alike(seed, l2):
