@@ -114,7 +114,7 @@ def by_svd(v1: Array, v2: Array, m: int) -> CCA:
     Q2, R2_inverse, mean2 = _orthonormal(v2)
     m = check_count(m, "m", high=min(Q1.shape[1], Q2.shape[1]))
     U, correlations, Vt = np.linalg.svd(Q1.T @ Q2, full_matrices=False)  # [cca.3] QᵀQ′ = UΣVᵀ
-    W1 = U[:, :m].T @ R1_inverse.T  # [cca.2, cca.3] W = UᵀR⁻ᵀ
+    W1 = U[:, :m].T @ R1_inverse.T  # [cca.3] W = UᵀR⁻ᵀ, which is [cca.2] in Q's coordinates
     W2 = Vt[:m] @ R2_inverse.T
     largest = np.take_along_axis(W1, abs(W1).argmax(axis=1)[:, None], axis=1)
     parts = np.sign(largest) * W1, np.sign(largest) * W2, np.minimum(correlations[:m], 1), mean1, mean2

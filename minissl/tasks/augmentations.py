@@ -55,7 +55,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minissl._arrays import Array, normal, uniform
+from minissl._arrays import normal, uniform
 from minissl._checks import check_array, check_callable, check_number, check_pair, check_rng, check_size
 
 

@@ -37,9 +37,10 @@ those of y are.
     [noncontrastive.3]   J = Σⱼ (1 − Cⱼⱼ)² + λ Σⱼ≠ₖ Cⱼₖ²,    C = Ẑᵀ Ẑ′/N,    ẑ = y/s
                          G = ∂J/∂Ẑ = Ẑ′ (∂J/∂C)ᵀ/N,    G′ = ∂J/∂Ẑ′ = Ẑ ∂J/∂C/N
 
-Back through the standardisation: dẑ = dy/s − y ds/s² with ds as above, and dy = dz less its mean, so
+Back through the standardisation: dẑ = dy/s − y ds/s² with ds as above. As before, what centring would take away, the
+means over the samples of G and of ẑ, is zero, so
 
-    [noncontrastive.4]   ∂J/∂z = (G − mean G − ẑ ⊙ mean(G ⊙ ẑ))/s    (means over the samples)
+    [noncontrastive.4]   ∂J/∂z = (G − ẑ ⊙ mean(G ⊙ ẑ))/s    (mean over the samples)
 
 *It is not canonical correlation analysis*, though for a linear network both know the correlations of the views alone,
 and C = diag(ρ₁ … ρ_m) at the canonical variates. Let m = 2. If *both* components are the first variate, all of C is ρ₁:
@@ -88,7 +89,7 @@ import functools
 
 import numpy as np
 
-from minissl._arrays import Array, Loss
+from minissl._arrays import Loss
 from minissl._checks import check_number, check_partners
 from minissl.tasks.views import _join, _split
 
@@ -154,8 +155,8 @@ def _standardised(Z):
 
 
 def _through_standardised(G, Y, deviation):
-    """The gradient in z of what has the gradient G in ẑ; Y holds the ẑ."""
-    return (G - G.mean(axis=0) - Y * (G * Y).mean(axis=0)) / deviation  # [noncontrastive.4]
+    """The gradient in z of what has the gradient G, of mean zero, in ẑ; Y holds the ẑ."""
+    return (G - Y * (G * Y).mean(axis=0)) / deviation  # [noncontrastive.4] (G − ẑ ⊙ mean(G ⊙ ẑ))/s
 
 
 def simsiam(hold_target: bool = True) -> Loss:

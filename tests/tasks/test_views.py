@@ -1,6 +1,5 @@
 """Two views: the losses against loops, their gradients, and the theorems by enumeration of every batch there is."""
 
-import functools
 import itertools
 import math
 import pickle
@@ -424,9 +423,11 @@ def closed_form(m, t):
 @pytest.mark.parametrize("t", [0.5, 2.0])
 def test_the_uniformity_of_uniform_points(m, t):
     """The closed form equals quadrature over the angle, and the measure of 2,000 random points within five errors."""
-    density = functools.partial(lambda angle: math.sin(angle) ** (m - 2))
-    kernel = [quad(lambda u: math.exp(-k * t * (2 - 2 * math.cos(u))) * density(u), 0, math.pi)[0] for k in (1, 2)]
-    total = quad(density, 0, math.pi)[0]
+
+    def integral(k):  # of the k-th power of the kernel over the angle
+        return quad(lambda u: math.exp(-k * t * (2 - 2 * math.cos(u))) * math.sin(u) ** (m - 2), 0, math.pi)[0]
+
+    total, *kernel = (integral(k) for k in range(3))
     assert closed_form(m, t) == pytest.approx(math.log(kernel[0] / total), abs=1e-8)
     N, mean = 2000, kernel[0] / total
     deviation = math.sqrt(kernel[1] / total - mean**2)  # of one pair; all pairs are uncorrelated, N²/2 in each view
