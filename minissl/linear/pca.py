@@ -1,4 +1,4 @@
-"""Principal component analysis (PCA) by its three definitions: what a linear autoencoder learns, in closed form.
+"""Principal component analysis (PCA) by its three definitions: what the lecture's autoencoder learns when it is linear.
 
     symbol   name in code   meaning                                                        shape
     x        x              data, rows are samples; E is the mean over its N rows          (N, n)
@@ -20,8 +20,8 @@
 
     [pca.1]   wₖ = argmax E(w·y)² = argmax wᵀCw   over ‖w‖ = 1, w ⟂ w₁, …, wₖ₋₁
 
-At a maximum wᵀCw − λ(‖w‖² − 1) is stationary: Cw = λw, and λ = wᵀCw is the variance. So w₁ = v₁. C maps vectors
-orthogonal to v₁ to such vectors, so the same holds among them: w₂ = v₂, and so on.
+At a maximum wᵀCw − λ(‖w‖² − 1) is stationary: Cw = λw, and λ = wᵀCw is the variance. So w₁ = v₁. If u ⟂ v₁, then
+v₁·Cu = λ₁ v₁·u = 0: C maps the complement of v₁ to itself, and the same holds there: w₂ = v₂, and so on.
 
 What everybody tries first is to multiply by C again and again. Cᵗw₀ = Σᵢ λᵢᵗ (vᵢ·w₀) vᵢ, where v₁ outgrows the rest:
 
@@ -48,7 +48,7 @@ give its input back,
 
     [pca.5]   J(A, W) = E‖e‖² = tr C − 2 tr(WCA) + tr(AᵀA WCWᵀ),      e = y − As,  s = Wy
     [pca.6]   ∂J/∂A = −2 E e sᵀ,      ∂J/∂W = −2 E Aᵀe yᵀ,             since dJ = −2 E eᵀ(dA s + A dW y)
-    [pca.7]   min J = λ_{m+1} + … + λₙ,   reached by A = Wᵀ = (v₁ … v_m)
+    [pca.7]   min J = λ_{m+1} + … + λₙ,   reached by A = Wᵀ = (v₁ … v_m)      (theorem)
 
 For let Π be the orthogonal projector on the range of A. Nothing there is nearer to y than Πy, so
 J ≥ E‖y − Πy‖² = tr C − tr(ΠC), and tr(ΠC) = Σᵢ πᵢλᵢ with weights πᵢ = vᵢᵀΠvᵢ between 0 and 1, Σᵢ πᵢ = tr Π ≤ m: at most
@@ -78,17 +78,18 @@ There are no other minima if C is regular and its eigenvalues are distinct (Bald
 points of rank m are A = V_I G, W = G⁻¹V_Iᵀ, those of lower rank have fewer vectors, and all are saddles but I =
 {1, …, m}. Of this, what is shown and tested here is A = Wᵀ = V_I, the vᵢ with i ∈ I, for any C:
 
-    [pca.10]  ∂J/∂A = 0,  ∂J/∂W = 0,  J = Σ λᵢ over i ∉ I
+    [pca.10]  ∂J/∂A = 0,  ∂J/∂W = 0,  J = Σ λᵢ over i ∉ I      (theorem)
 
-but turning one vᵢ, i ∈ I, by an angle t towards a vⱼ left out, j ∉ I, goes downhill if λⱼ > λᵢ:
+but turning one vᵢ, i ∈ I, by an angle t towards a vⱼ left out, j ∉ I, goes downhill if λⱼ > λᵢ, since the variance of
+cos t vᵢ + sin t vⱼ, which is kept, is λᵢ cos² t + λⱼ sin² t:
 
-    [pca.11]  J(t) − J(0) = (λᵢ − λⱼ) sin² t
+    [pca.11]  J(t) − J(0) = (λᵢ − λⱼ) sin² t      (theorem)
 
 Weight decay chooses axes (Kunin, Bloom, Goeva & Seed 2019, with N C for C). If λ_m > κ, the least value of
 J + κ(‖A‖² + ‖W‖²) is reached at W = Aᵀ,
 
-    [pca.12]  A = (v₁ … v_m) diag(a) O,   aᵢ² = 1 − κ/λᵢ,   O any orthogonal matrix
-    [pca.13]  minimum = Σ (2κ − κ²/λᵢ) over i ≤ m  +  Σ λᵢ over i > m
+    [pca.12]  A = (v₁ … v_m) diag(a) O,   aᵢ² = 1 − κ/λᵢ,   O any orthogonal matrix      (theorem)
+    [pca.13]  minimum = Σ (2κ − κ²/λᵢ) over i ≤ m  +  Σ λᵢ over i > m                     (theorem)
 
 so that the vᵢ are the decoder's left singular vectors, if λ₁ > … > λ_m > λ_{m+1}. The proof stands below.
 
@@ -98,7 +99,7 @@ so that the vᵢ are the decoder's left singular vectors, if λ₁ > … > λ_m 
 
 since C = yᵀy/N = V(S²/N)Vᵀ. Rounding acts like a change of y by about eps S₁, which moves each Sᵢ by at most that, so
 
-    [pca.15]  |λ̂ᵢ − λᵢ|/λᵢ ≈ 2 eps S₁/Sᵢ at most
+    [pca.15]  |λ̂ᵢ − λᵢ|/λᵢ ≲ 2 eps S₁/Sᵢ      (theorem)
 
 From C, which is rounded by eps λ₁, it would be eps (S₁/Sᵢ)²: the SVD loses half as many digits.
 
@@ -125,11 +126,14 @@ not help: λ₁ = 1 + ℓ, all other λⱼ = 1, n/N → γ gives
 
     [pca.17]  cos² ∠(v̂₁, v₁) → (1 − γ/ℓ²)/(1 + γ/ℓ) if ℓ > √γ, and 0 otherwise      (theorem)
 
-(Johnstone & Lu 2009). **Proof of [pca.13]** (Kunin et al. find all critical points, for positive, distinct λᵢ; this is
-about the minimum, for all). Let Π be as above, M = AW, D = Π − M, and K = h(C) with h(λ) = min(1, λ/κ), so ‖KA‖ ≤ ‖A‖.
-From ‖KA − Wᵀ‖² ≥ 0 follows ‖A‖² + ‖W‖² ≥ 2 tr(WKA) = 2 tr(KM). As M = ΠM, J = tr C − tr(ΠC) + tr(DCDᵀ), and, completing
-the square, tr(DCDᵀ) − 2κ tr(KD) ≥ −κ² tr(ΠKC⁻¹K). Added up, J + κ(‖A‖² + ‖W‖²) ≥ tr C − tr(Πf(C)), where
-f = λ − 2κh + κ²h²/λ is 0 for λ ≤ κ and grows as (λ − κ)²/λ above. By Ky Fan tr(Πf(C)) ≤ f(λ₁) + … + f(λ_m).
+(Johnstone & Lu 2009).
+
+**Proof of [pca.13]** (Kunin et al. find all critical points, for positive, distinct λᵢ; this is about the minimum, for
+all C). Let Π be as above, M = AW, D = Π − M, and K = h(C) with h(λ) = min(1, λ/κ), so ‖KA‖ ≤ ‖A‖. As ‖KA − Wᵀ‖² ≥ 0,
+‖A‖² + ‖W‖² ≥ 2 tr(WKA) = 2 tr(KM). As M = ΠM, J = tr C − tr(ΠC) + tr(DCDᵀ). Completing the square in D = ΠD,
+tr(DCDᵀ) − 2κ tr(KD) ≥ −κ² tr(ΠKC⁻¹K). Added up, J + κ(‖A‖² + ‖W‖²) ≥ tr C − tr(Πf(C)), where f = λ − 2κh + κ²h²/λ is
+0 for λ ≤ κ, also at λ = 0, and (λ − κ)²/λ above, which grows. By Ky Fan tr(Πf(C)) ≤ f(λ₁) + … + f(λ_m). Equality, if
+κ < λ_m and λ_{m+1} < λ_m, needs the first m axes as A's range, Wᵀ = KA = A and D = κΠC⁻¹, so AAᵀ = Π − κΠC⁻¹: [pca.12].
 
 Sources: Pearson 1901, Phil. Mag. 2; Hotelling 1933, J. Educ. Psychol. 24; Eckart & Young 1936, Psychometrika 1; Fan
 1949, PNAS 35; Anderson 1963, Ann. Math. Statist. 34; Baldi & Hornik 1989, Neural Networks 2; Knyazev 2001, SIAM J. Sci.
@@ -177,11 +181,11 @@ def power_iteration(Y: Array, w: Array) -> Array:
     """v₁, by multiplying w by C again and again [pca.2] until the gradient is small [pca.3]."""
     for _ in range(STEPS):
         w = w / np.linalg.norm(w)
-        Cw = Y.T @ (Y @ w)
-        if _stationary(Cw, w):
+        Cw, _, stationary = _gradient(Y, w)
+        if stationary:
             return w
         w = Cw  # [pca.2] wₜ = C wₜ₋₁/‖C wₜ₋₁‖
-    warnings.warn(NO_CONVERGENCE.format(STEPS), RuntimeWarning, stacklevel=3)
+    warnings.warn(NO_CONVERGENCE.format(STEPS), RuntimeWarning, stacklevel=4)  # past errstate's own frame
     return w / np.linalg.norm(w)
 
 
@@ -189,24 +193,26 @@ def locally_optimal_iteration(Y: Array, w: Array) -> Array:
     """The same in fewer steps: the most variance in the span of w, its gradient, and the w before [pca.4]."""
     w, span = w / np.linalg.norm(w), []
     for _ in range(STEPS):
-        Cw = Y.T @ (Y @ w)
-        if _stationary(Cw, w):
+        _, g, stationary = _gradient(Y, w)
+        if stationary:
             return w
-        g = Cw - (w @ Cw) * w  # [pca.3] g = 2(Cw − λw), half of it
         span = [w, g, *span[:1]]  # the last is p
         Q = np.linalg.qr(np.stack(span, axis=1))[0]  # (n, 3), orthonormal columns
         YQ = Y @ Q
         w = Q @ np.linalg.eigh(YQ.T @ YQ)[1][:, -1]  # [pca.4] w ← argmax wᵀCw
-    warnings.warn(NO_CONVERGENCE.format(STEPS), RuntimeWarning, stacklevel=3)
+    warnings.warn(NO_CONVERGENCE.format(STEPS), RuntimeWarning, stacklevel=4)  # past errstate's own frame
     return w
 
 
-def _stationary(Cw, w):
-    """Whether ½‖g‖ ≤ 1e-11 λ [pca.3]. Variances below 1e-28 of the total are rounding."""
+def _gradient(Y, w):
+    """Cw, half the gradient, and whether that is at most 1e-11 λ. Variances below 1e-28 of the total are rounding."""
+    Cw = Y.T @ (Y @ w)
     variance = float(w @ Cw)
-    return float(np.linalg.norm(Cw - variance * w)) <= 1e-11 * variance + 1e-28
+    g = Cw - variance * w  # [pca.3] g = 2(Cw − λw), half of it
+    return Cw, g, float(np.linalg.norm(g)) <= 1e-11 * variance + 1e-28
 
 
+@np.errstate(under="ignore")  # also where a program has NumPy raise it: what underflows is zero beside the rest
 def by_variance(x: Array, m: int, *, search: Callable = locally_optimal_iteration, rng=0) -> PCA:
     """PCA by greatest variance, one direction at a time [pca.1], each searched for from a random start, in float64.
 
@@ -242,6 +248,7 @@ def reconstruction_error(Y: Array, A: Array, W: Array, kappa: float = 0.0) -> tu
     return J, dA, dW
 
 
+@np.errstate(under="ignore")
 def by_reconstruction(x: Array, m: int, *, rng=0) -> PCA:
     """PCA by least reconstruction error: a linear network [pca.8] from random weights on, by L-BFGS, in float64.
 
@@ -254,7 +261,7 @@ def by_reconstruction(x: Array, m: int, *, rng=0) -> PCA:
     R, basis, mean = _root(x)
     Y, F = R / _size(R), normal(rng, (m, len(R)), R)
     for _ in range(STEPS // 100):
-        A = np.linalg.qr(Y.T @ F.T)[0]  # the best decoder for F, but for a G
+        A = np.linalg.qr(Y.T @ F.T)[0]  # the range of the best decoder for F
         F = (Y @ A).T  # the best encoder for A: s = Aᵀy
         Q, L = np.linalg.qr(np.concatenate([F.T, 1e-8 * np.identity(m, like=R)]))  # LᵀL = FFᵀ, and L is regular
         e = Y - F.T @ A.T
@@ -264,7 +271,7 @@ def by_reconstruction(x: Array, m: int, *, rng=0) -> PCA:
         F = _descend(Y, A, F, L)
     else:
         text = f"by_reconstruction: after {STEPS} steps the decoder is {distance:.0e} from the best for its encoder"
-        warnings.warn(f"{text}, expected 1e-07; by_svd needs no steps", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"{text}, expected 1e-07; by_svd needs no steps", RuntimeWarning, stacklevel=3)  # past errstate's
     return _within(A, R, basis, mean, x)
 
 
@@ -292,6 +299,7 @@ def _scaled_error(R, L, B, F):
 # 3. By singular value decomposition
 
 
+@np.errstate(under="ignore")
 def by_svd(x: Array, m: int) -> PCA:
     """PCA by the singular value decomposition of the centred data, in float64 [pca.14], with the accuracy of [pca.15].
 

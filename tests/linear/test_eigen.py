@@ -164,6 +164,16 @@ def test_the_covariance_needs_no_centred_copy():
     assert peak < x.nbytes / 3
 
 
+def test_a_file_mapped_into_memory_stays_there(tmp_path):
+    x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(50_000, 64))
+    x[:] = np.random.default_rng(0).standard_normal(x.shape, dtype=np.float32)
+    tracemalloc.start()
+    by_svd(x, 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 3
+
+
 @pytest.mark.equation("eigen.2", "eigen.3")
 def test_no_single_row_spoils_the_provisional_mean():
     """With one row far away among 4,000 in float32, the axes keep to the bound for an error of 2 eps λ₁ of C."""
@@ -223,7 +233,7 @@ def test_centring_in_the_dtype_is_exact_to_its_rounding(dtype):
 @pytest.mark.equation("eigen.1", "eigen.5", "eigen.6")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_block_lanczos_stops_at_its_residual_and_soon(dtype):
-    """Its axes have residuals below the tolerance, angles below the bound, and come from at most ten orthonormal blocks."""
+    """Its residuals are below the tolerance, its angles below the bound, its blocks orthonormal and at most ten."""
     rng = np.random.default_rng(0)
     n, m = 800, 5
     lambdas = 1 / np.arange(1, n + 1) ** 2
@@ -346,7 +356,7 @@ def test_block_lanczos_gives_up_on_flat_spectra_and_stops_on_low_ranks():
 @pytest.mark.parametrize("shape", [(30, 20), (2100, 520), (520, 2100), (1200, 1000)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_way_works_at_both_ends_of_what_is_accepted(shape, dtype):
-    """Data near the least and the greatest sum of squares have the axes of the same data at unit size, without warning."""
+    """Data near the least and greatest sum of squares have the axes of the same data at unit size, without warning."""
     x = np.random.default_rng(0).standard_normal(shape) / np.arange(1, shape[1] + 1) + 0.01
     x /= np.linalg.norm(x)
     W, variances, _ = svd_axes(x, 3)

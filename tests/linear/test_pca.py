@@ -126,6 +126,19 @@ def test_each_multiplication_by_the_covariance_brings_the_axis_nearer(seed):
     assert tangent(C @ C @ only_two) == pytest.approx(0.8**2 * 3, rel=1e-9)
 
 
+@pytest.mark.equation("pca.2")
+def test_power_iteration_multiplies_by_the_covariance_and_divides_by_the_length(monkeypatch):
+    """Each direction that power_iteration comes to is C times the one before, divided by its length."""
+    rng, ws, gradient = np.random.default_rng(0), [], pca._gradient
+    monkeypatch.setattr(pca, "_gradient", lambda Y, w: ws.append(w) or gradient(Y, w))
+    Y, start = rng.standard_normal((7, 4)), rng.standard_normal(4)
+    w = power_iteration(Y, start)
+    assert ws[0] == pytest.approx(start / np.linalg.norm(start)) and np.array_equal(ws[-1], w)
+    for before, after in itertools.pairwise(ws):
+        Cw = Y.T @ Y @ before
+        assert after == pytest.approx(Cw / np.linalg.norm(Cw), rel=1e-12, abs=1e-14)
+
+
 @pytest.mark.equation("pca.2", "pca.4")
 @settings(max_examples=15)
 @given(st.integers(0, 2**32), st.sampled_from([(20, 6), (5, 8)]))
@@ -204,8 +217,8 @@ def test_each_step_is_the_best_of_its_span(monkeypatch):
 
 def test_the_rates_of_the_two_iterations_as_observed(monkeypatch):
     """Nothing proves it: where the gap falls 16 times, power iteration takes 16 times the steps, the other some 4."""
-    rng, steps, stationary = np.random.default_rng(0), [], pca._stationary
-    monkeypatch.setattr(pca, "_stationary", lambda *a: steps.append(1) or stationary(*a))
+    rng, steps, gradient = np.random.default_rng(0), [], pca._gradient
+    monkeypatch.setattr(pca, "_gradient", lambda Y, w: steps.append(1) or gradient(Y, w))
 
     def median(search, gap):
         dense = (1 - gap) * (1 + np.cos(np.linspace(0, np.pi, 200))) / 2  # at the edge next to λ₁ = 1
@@ -351,7 +364,7 @@ def test_in_scaled_units_the_curvature_depends_on_ratios_of_neighbours_alone():
 
 @pytest.mark.equation("pca.10", "pca.11")
 def test_every_choice_of_eigenvectors_is_critical_and_all_but_one_are_saddles():
-    """For all choices of eigenvectors gradient and J are as stated, and so is what turning one towards another does to J."""
+    """For all choices of eigenvectors gradient and J are as stated, and so is J when one is turned to another."""
     rng = np.random.default_rng(0)
     lambdas = np.array([3.0, 2.2, 1.5, 0.7, 0.4, 0.1])
     n, m = 6, 3
@@ -410,6 +423,15 @@ def test_the_accuracy_that_the_searches_promise(name):
     assert sine(by_reconstruction(x, m).W, V[:m]) <= 2e-7 / gap + rounding  # "about" 1e-7/gap
 
 
+@pytest.mark.equation("pca.3")
+def test_one_direction_at_a_time_down_to_tiny_variances():
+    """With deviations 10⁻ⁱ, by_variance finds ten of twelve axes, to the rounding of the data."""
+    lambdas, m = 100.0 ** -np.arange(12), 10
+    x, V = with_spectrum(np.random.default_rng(0), 30, lambdas)
+    rounding = 10 * EPS / (lambdas[m - 1] ** 0.5 - lambdas[m] ** 0.5)
+    assert sine(by_variance(x, m).W, V[:m]) <= rounding + 1e-9
+
+
 @pytest.mark.parametrize("m", [2, 12, 20])
 def test_columns_of_very_different_scale(m):
     """Issue 14: on raw breast-cancer data and m = 12 the search ended, silently, at a sine of 1."""
@@ -425,7 +447,7 @@ def test_columns_of_very_different_scale(m):
 
 @pytest.mark.equation("pca.12", "pca.13")
 def test_weight_decay_brings_out_the_axes():
-    """The stated network is a critical point of the stated value, which L-BFGS finds too, with the axes in its decoder."""
+    """The stated network is a critical point of the stated value, which L-BFGS finds, the axes in its decoder."""
     rng = np.random.default_rng(0)
     lambdas, kappa, n, m = np.array([3.0, 2.0, 1.2, 0.5, 0.2]), 0.4, 5, 3
     x, V = with_spectrum(rng, 19, lambdas)
@@ -642,6 +664,17 @@ def test_degenerate_data(method, dtype):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_harmless_underflow_where_a_program_has_numpy_raise_it(method):
+    rng = np.random.default_rng(0)
+    constant = np.column_stack([rng.standard_normal((30, 4)), np.ones((30, 2))]).astype(np.float32)
+    far_apart = rng.standard_normal((30, 6)) * np.logspace(0, -150, 6)
+    for x, m in ((constant, 6), (far_apart, 2), (1e-140 * constant.astype(float), 6)):
+        with np.errstate(all="raise"):
+            found = method(x, m)
+        assert (found.variances[:2] > 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_same_answer_twice_and_the_sign_rule(method):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((20, 6)) @ rng.standard_normal((6, 6))
@@ -651,6 +684,15 @@ def test_the_same_answer_twice_and_the_sign_rule(method):
     for w, v in zip(found.W, method(-x, 4).W, strict=True):
         assert w[abs(w).argmax()] > 0
         assert w == pytest.approx(v, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_entries_within_a_thousandth_of_the_largest_the_first_is_positive(method):
+    t = np.random.default_rng(0).standard_normal(10)
+    for second, positive in ((1.0, 0), (1.0005, 0), (1.002, 1), (1.5, 1)):
+        for sign in (1, -1):
+            w = method(np.outer(t, [sign, -sign * second, 0.5]), 1).W[0]
+            assert w[positive] > 0 > w[1 - positive]
 
 
 @pytest.mark.parametrize("method", METHODS)
