@@ -39,7 +39,7 @@ Here ln P(u) = −ln K. The loss at the optimum is H(u | x) = ln K − I(x; u); 
 
 *The model.* The sources are independent in each segment, of an exponential family that the segment modulates:
 
-    [time.4]   x = f(s),    ln p(s | u) = Σₖ [λₖ(u) qₖ(sₖ) + q₀ₖ(sₖ) − ln Zₖ(u)]
+    [time.4]   x = f(s),    ln p(s | u) = Σₖ [λₖ(u) qₖ(sₖ) + q₀ₖ(sₖ) − ln Zₖ(u)]      (theorem's condition)
                Laplacian sources of standard deviation σₖ(u):  qₖ(s) = |s|,  λₖ = −√2/σₖ,  ln Zₖ = ln σₖ + ½ ln 2
 
 A change of variables brings a Jacobian, ln p(x | u) = ln p(s | u) + ln |det ∂g/∂x| with s = g(x). It is the same for
