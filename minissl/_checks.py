@@ -685,3 +685,30 @@ def check_found(s, found):
     if found.shape[1] < s.shape[1]:
         raise ValueError(f"found: got {found.shape[1]} components, expected at least as many as s has, {s.shape[1]}")
     return s, found
+
+
+def check_derivatives(gradients, laplacians):
+    """Gradients (N, p, n) and Laplacians (N, p) of p features at N samples."""
+    gradients = check_array(gradients, "gradients", ndim=3)
+    return gradients, check_array(laplacians, "laplacians", shape=gradients.shape[:2], like=gradients)
+
+
+def check_smooth(net, name, known):
+    """A network with one output, whose activations can be differentiated three times."""
+    net = check_one_output(net, name)
+    if not set(net.activations) <= set(known):
+        raise ValueError(f"{name}: got activations {net.activations}, expected smooth ones among {tuple(known)}")
+    return net
+
+
+def check_fit(error, least):
+    """The mean squared distance of samples from their centres, more than rounding leaves of zero."""
+    if not error > least:
+        raise ValueError("x: all samples lie at the centres, expected more distinct samples than centres")
+    return error
+
+
+def check_two_labellings(labels, classes):
+    """Two vectors of integers, of one length."""
+    labels = check_integers(labels, "labels")
+    return labels, check_integers(classes, "classes", shape=labels.shape)

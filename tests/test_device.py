@@ -9,7 +9,7 @@ from calls import ROWS
 from fake_cupy import device
 
 from minissl._arrays import normal
-from minissl.goals import densities, langevin, nce, optimal_noise, probe
+from minissl.goals import densities, langevin, nce, optimal_noise, probe, score_matching
 from minissl.linear import autoregression, pca, wiener
 from minissl.nn import checkpoint, losses, optimizers, schedules, training
 from minissl.nn.embedding import EmbeddingMLP
@@ -277,6 +277,25 @@ def test_densities_and_noise_contrastive_estimation():
             nce.asymptotic_covariance(densities.gaussian, theta, x, e, 2),
             optimal_noise.optimal_noise(densities.gaussian, theta, x, 2, np.full_like(x[:, 0], 1 / 40)).ratio,
         )
+
+    twice(run)
+
+
+def test_score_matching():
+    def run(xp):
+        x = xp.asarray(X[:, :3])
+        net = MLP((3, 5, 4, 1), ("tanh", "sigmoid"), like=x, **DOUBLE)
+        features = score_matching.gaussian_derivatives(x)
+        alpha = score_matching.exponential_family(*features)
+        v = score_matching.random_directions(x, 2, rng=1)
+        results = [*features, alpha, score_matching.asymptotic_covariance(*features, alpha), v]
+        for model, theta in (
+            (score_matching.ica_score, x.ravel()[:9]),
+            (score_matching.network_score(net), net.theta),
+            (score_matching.sliced_score(net, v), net.theta),
+        ):
+            results += score_matching.objective(model, x)(theta)
+        return results
 
     twice(run)
 

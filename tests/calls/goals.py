@@ -8,7 +8,7 @@ from arguments import array, count, integers, number, one_of, pair
 from calls.nn import net
 from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, RNG, SIGMA, SPD, X, row
 from calls.tasks import NOISE
-from minissl.goals import densities, gan, ica, langevin, nce, optimal_noise, probe
+from minissl.goals import densities, gan, ica, langevin, nce, optimal_noise, probe, score_matching
 from minissl.nn.mlp import MLP
 from minissl.nn.optimizers import Adam
 from minissl.nn.schedules import linear
@@ -187,6 +187,60 @@ row(
     iterations=count(500),
     tolerance=number(1e-2, 0),
 )
+
+# score_matching
+
+GRADIENTS, LAPLACIANS = score_matching.gaussian_derivatives(np.concatenate([X, X[::-1] ** 2]))
+FEATURES = {
+    "gradients": array(GRADIENTS, (0, 1), name="gradients|laplacians|alpha", bad={"related": np.ones((14, 9, 3))}),
+    "laplacians": array(LAPLACIANS, (0, 1)),
+}
+row("score_matching.gaussian_derivatives", score_matching.gaussian_derivatives, **ALONE_X)
+row("score_matching.exponential_family", score_matching.exponential_family, 1e-6, **FEATURES)
+row(
+    "score_matching.asymptotic_covariance",
+    score_matching.asymptotic_covariance,
+    1e-6,
+    **FEATURES,
+    alpha=array(THETA[:9], (0,)),
+)
+
+
+def score_and_vjp(model):
+    """ψ, its divergence, and the backward pass."""
+    psi, laplacian, vjp = model
+    return psi, laplacian, vjp(psi, np.ones_like(laplacian))
+
+
+row(
+    "score_matching.objective",
+    lambda model, theta, x: score_matching.objective(model, x)(theta),
+    model=one_of(score_matching.ica_score, None, "ica", 3),
+    theta=array(SPD.ravel(), (0,)),
+    x=array(X, (1,), name="x|theta"),
+)
+row(
+    "score_matching.ica_score",
+    lambda theta, x: score_and_vjp(score_matching.ica_score(theta, x)),
+    theta=array(SPD.ravel(), (0,)),
+    x=array(X, (1,), name="x|theta"),
+)
+row(
+    "score_matching.network_score",
+    lambda theta, x, network: score_and_vjp(score_matching.network_score(network)(theta, x)),
+    theta=array(net(1).theta, (0,)),
+    x=array(X, (1,)),
+    network=one_of(net(1), net(2), MLP((3, 4, 1)), score_of, None, name="net"),
+)
+row(
+    "score_matching.sliced_score",
+    lambda theta, x, network, v: score_and_vjp(score_matching.sliced_score(network, v)(theta, x)),
+    theta=array(net(1).theta, (0,)),
+    x=array(X, (0, 1), name="x|v"),
+    network=one_of(net(1), net(2), MLP((3, 4, 1)), score_of, None, name="net"),
+    v=array([X, X[::-1]], (1, 2)),
+)
+row("score_matching.random_directions", score_matching.random_directions, **ALONE_X, K=count(2), **RNG)
 
 # langevin
 
