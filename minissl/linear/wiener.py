@@ -13,7 +13,7 @@
 
 The loss J = E‖Wx̃ − x‖² [autoencoder.1] is a convex quadratic function of W. Its gradient, 2 E[(Wx̃ − x)x̃ᵀ], is zero for
 
-    [wiener.1]   W = E(xx̃ᵀ) E(x̃x̃ᵀ)⁻¹,    where J = tr(C − W E(x̃xᵀ))
+    [wiener.1]   W = E(xx̃ᵀ) E(x̃x̃ᵀ)⁻¹,    where J = tr(C − W E(x̃xᵀ))      (theorem)
 
 if the inverse exists. Only second moments enter: any data with this covariance have this best linear W.
 

@@ -92,7 +92,7 @@ x̃ whose score it gives. Differentiate r*(x̃) = ∫ x p_d(x) N(x̃; x, σ²I) 
 So the best denoiser also says how uncertain it is. For any r, s(x̃) − (x − x̃)/σ² = (r(x̃) − x)/σ²; with [autoencoder.2],
 s(x̃) − ∇ln p_σ(x̃) = (r(x̃) − r*(x̃))/σ². Denoising is score matching, on the noise and on the score:
 
-    [autoencoder.12]   ½ E‖s(x̃) − (x − x̃)/σ²‖² = J/(2σ⁴)    (denoising score matching)
+    [autoencoder.12]   ½ E‖s(x̃) − (x − x̃)/σ²‖² = J/(2σ⁴)    (theorem: denoising score matching)
     [autoencoder.13]   ½ E‖s(x̃) − ∇ln p_σ(x̃)‖² = (J − J*)/(2σ⁴)    (theorem)
 
 **Case 3b: masking.** Each component, or each block of components, is masked with probability p:

@@ -28,6 +28,7 @@ seeds = st.integers(0, 2**32 - 1)
 @pytest.mark.equation("gradcheck.1", "gradcheck.2")
 @given(seeds)
 def test_both_means_find_the_gradient(seed):
+    """Central differences, to 1e-7, and the complex step, to 1e-14, against a gradient derived by hand."""
     f, gradient, theta, _ = _problem(seed)
     before = theta.copy()
     assert relative_error(central_difference(f, theta), gradient(theta)) < 1e-7
@@ -38,6 +39,7 @@ def test_both_means_find_the_gradient(seed):
 @pytest.mark.equation("gradcheck.3")
 @given(seeds)
 def test_the_remainder_falls_quadratically_for_the_right_gradient_only(seed):
+    """The power of h with which R(h) falls is 2 for the right gradient and 1 for one that is 1.5 times too large."""
     f, gradient, theta, d = _problem(seed)
     d = d / (100 * np.linalg.norm(d))
     assert taylor_slope(lambda t: (f(t), gradient(t)), theta, d, h=0.1) == pytest.approx(2, abs=0.1)
@@ -54,6 +56,17 @@ def test_planted_errors_are_found(planted):
     f, gradient, theta, _ = _problem(3)
     assert gradient_error(lambda t: (f(t), gradient(t)), theta) < 1e-8
     assert gradient_error(lambda t: (f(t), planted(gradient(t))), theta) > 1e-4
+
+
+def test_the_allowance_for_rounding_hides_no_error_above_it():
+    """J = 1000 + ½‖θ‖² is rounded to 2e-7 of the gradient at most; an error of 3e-6 must show, none must not."""
+    theta = np.array([0.5, -0.5, 0.5, 0.5])
+
+    def J(t, factor=1.0):
+        return 1000 + 0.5 * t @ t, factor * t
+
+    assert gradient_error(J, theta) < 2e-7
+    assert gradient_error(lambda t: J(t, 1 + 3e-6), theta) > 2e-6
 
 
 def test_near_a_minimum_rounding_is_no_error_but_a_wrong_gradient_is():

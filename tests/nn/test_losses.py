@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minissl.nn import losses
 from minissl.nn.gradcheck import complex_step, relative_error, taylor_slope
-from minissl.nn.losses import sigmoid_cross_entropy, sigmoid, softmax_cross_entropy, squared_error
+from minissl.nn.losses import sigmoid, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(st.integers(2, 6), st.integers(2, 5))
@@ -61,6 +61,7 @@ def test_values_worked_by_hand():
 @pytest.mark.parametrize("loss", [squared_error, sigmoid_cross_entropy, softmax_cross_entropy])
 @given(shape=shapes, seed=seeds)
 def test_value_and_gradient_are_the_equations(loss, shape, seed):
+    """Value against the equation in loops over samples and components, gradient against its complex step."""
     Y, target, naive = _case(loss, shape, seed)
     value, delta = loss(Y, *target)
     assert value == pytest.approx(naive(Y), rel=1e-12)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import minissl
 from minissl.nn.gradcheck import central_difference, complex_step, relative_error, taylor_slope
 from minissl.nn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
-from minissl.nn.mlp import PHI as ACTIVATIONS
 from minissl.nn.mlp import MLP
+from minissl.nn.mlp import PHI as ACTIVATIONS
 
 seeds = st.integers(0, 2**32 - 1)
 SMOOTH = {"tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "identity": lambda z: z}
@@ -64,6 +64,7 @@ def quartic(H):
 @pytest.mark.equation("mlp.1")
 @given(networks(), seeds)
 def test_forward_is_the_equation(net, seed):
+    """Every layer against Z = H W + b and φ(Z), computed sample by sample and unit by unit."""
     x = np.random.default_rng(seed).standard_normal((3, net.sizes[0]))
     H = net.forward(x)
     for ours, naive in zip(H, naive_layers(net, net.theta, x)[1], strict=True):
@@ -77,6 +78,7 @@ def test_forward_is_the_equation(net, seed):
 @pytest.mark.parametrize("penalised", [False, True])
 @given(net=networks(), seed=seeds)
 def test_gradient_of_the_parameters(net, loss, penalised, seed):
+    """Backpropagation of loss and penalties against central differences of the equations in loops."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((3, net.sizes[0]))
     assume(away_from_kinks(net, x))
@@ -108,6 +110,7 @@ def test_gradient_against_the_complex_step_through_the_formula(net, seed):
 @pytest.mark.equation("mlp.4")
 @given(net=networks(), seed=seeds)
 def test_gradient_of_the_input(net, seed):
+    """The gradient that `backward` gives for the input against central differences in the input."""
     rng = np.random.default_rng(seed)
     x, target = rng.standard_normal((3, net.sizes[0])), rng.standard_normal((3, net.sizes[-1]))
     assume(away_from_kinks(net, x))
