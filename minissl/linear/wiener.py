@@ -33,7 +33,7 @@ any C where σ² is large beside both 1 and the λₖ.)
 **Masking**, the masked components set to zero, x̃ = M ⊙ x [autoencoder.14]. Components j and k are both kept with
 probability q if they are masked together, else with probability q²:
 
-    [wiener.4]   E(xⱼx̃ₖ) = q Cⱼₖ,    E(x̃ⱼx̃ₖ) = q Cⱼₖ where Bⱼₖ = 1, else q² Cⱼₖ
+    [wiener.4]   E(xⱼx̃ₖ) = q Cⱼₖ,    E(x̃ⱼx̃ₖ) = q Cⱼₖ where Bⱼₖ = 1, else q² Cⱼₖ    (theorem)
 
 that is, E(x̃x̃ᵀ) = q K with the K below (q + p = 1 where Bⱼₖ = 1, q elsewhere), and q cancels in [wiener.1]:
 
