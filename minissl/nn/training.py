@@ -37,6 +37,7 @@ Source: Bottou, Curtis & Nocedal, SIAM Review 60 (2018), sections 1 to 4.
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -144,18 +145,15 @@ def train_epochs(
 
 def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalties, rng, checkpoint):
     done = 0 if checkpoint is None else checkpoints.resume(checkpoint, net, optimizer, rng, x, epochs)
-    batches = math.ceil(len(x) / batch_size)
-    gradient = np.empty_like(net.theta)
+    step = partial(_step, net, task, loss, optimizer, penalties, rng, np.empty_like(net.theta))
     for epoch in range(done, epochs):
         order = np.asarray(rng.permutation(len(x)), like=x)
+        batches = [order[start : start + batch_size] for start in range(0, len(x), batch_size)]
         total = 0.0
-        for k in range(batches):
-            batch = _numbers(x[order[k * batch_size : (k + 1) * batch_size]], net)
-            share = (epoch + k / batches) / epochs
+        for k, rows in enumerate(batches):
+            share = (epoch + k / len(batches)) / epochs
             try:
-                total += len(batch) * _step(
-                    net, batch, task, loss, optimizer, schedule(share), penalties, rng, gradient
-                )
+                total += len(rows) * step(x[rows], schedule(share))
             except FloatingPointError as error:
                 raise NonFiniteError(
                     f"{error} (in epoch {epoch + 1}, batch {k + 1}; the network keeps its last finite parameters. "
@@ -166,15 +164,14 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalti
         yield total / len(x)
 
 
-@np.errstate(under="ignore")  # a tiny gradient squared is zero
-def _step(net, batch, task, loss, optimizer, factor, penalties, rng, gradient) -> float:
+def _step(net, task, loss, optimizer, penalties, rng, gradient, batch, factor) -> float:
     """One step of [training.2]; the loss of the batch before it."""
-    input, target = check_batch(task(batch, rng), net)
-    value = _loss_and_gradient(net, input, target, loss, penalties, gradient)
-    net.theta += check_finite(optimizer.step(gradient, check_number(factor, "schedule", low=0)), "step")
+    if batch.dtype.kind in "biu":
+        batch = batch.astype(net.input_dtype)  # floats for an MLP; words stay integers
+    factor = check_number(factor, "schedule", low=0)
+    with np.errstate(under="ignore"):  # a tiny gradient squared is zero
+        input, target = check_batch(task(batch, rng), net)
+        value = _loss_and_gradient(net, input, target, loss, penalties, gradient)
+        theta = net.theta
+        theta += check_finite(optimizer.step(gradient, factor), "step")  # [training.2] θ ← θ + step
     return float(value)
-
-
-def _numbers(batch, net):
-    """Integers in the data as the network takes them: floats for an MLP, but words stay words."""
-    return batch.astype(net.input_dtype) if batch.dtype.kind in "biu" else batch
