@@ -710,5 +710,22 @@ def check_fit(error, least):
 
 def check_two_labellings(labels, classes):
     """Two vectors of integers, of one length."""
-    labels = check_integers(labels, "labels")
-    return labels, check_integers(classes, "classes", shape=labels.shape)
+    labels = check_integers(labels, "labels", low=0)
+    return labels, check_integers(classes, "classes", low=0, shape=labels.shape)
+
+
+def check_decoder(net, name):
+    """A network, which is to be sent latent variables."""
+    if not hasattr(net, "sizes") or not hasattr(net, "at"):
+        raise TypeError(f"{name}: got {type(net).__name__}, expected an MLP")
+    return net
+
+
+def check_coders(encoder, decoder):
+    """A decoder from m to n numbers, and an encoder from n to 2m."""
+    check_decoder(encoder, "encoder")
+    check_decoder(decoder, "decoder")
+    m, n = decoder.sizes[0], decoder.sizes[-1]
+    if (encoder.sizes[0], encoder.sizes[-1]) != (n, 2 * m):
+        got = f"{encoder.sizes[0]} inputs and {encoder.sizes[-1]} outputs"
+        raise ValueError(f"encoder: got {got}, expected {n} and {2 * m}, for a decoder of {m} inputs and {n} outputs")

@@ -31,7 +31,7 @@ is strictly convex, and the same b up to a number added to all its components, w
 start leads to the same J and W. That number is fixed by starting at b = 0: each row of P − T sums to zero, hence
 Σₖ ∂J/∂bₖ = 0 and Σₖ bₖ stays 0. For the same reason [probe.2], set to zero and summed over k, says of the minimum
 
-    [probe.3]   Σₖ Wₖⱼ = 0;    (1/N) Σᵢ Pᵢₖ = (1/N) Σᵢ Tᵢₖ
+    [probe.3]   Σₖ Wₖⱼ = 0;    (1/N) Σᵢ Pᵢₖ = (1/N) Σᵢ Tᵢₖ        (theorem)
 
 No weight is spent on what all classes share; and every class is predicted as often as it occurs (∂J/∂b = 0).
 

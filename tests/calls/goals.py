@@ -8,7 +8,7 @@ from arguments import array, count, integers, number, one_of, pair
 from calls.nn import net
 from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, RNG, SIGMA, SPD, X, row
 from calls.tasks import NOISE
-from minissl.goals import densities, gan, ica, langevin, nce, optimal_noise, probe, score_matching
+from minissl.goals import clustering, densities, gan, ica, langevin, nce, optimal_noise, probe, score_matching
 from minissl.nn.mlp import MLP
 from minissl.nn.optimizers import Adam
 from minissl.nn.schedules import linear
@@ -59,6 +59,31 @@ row(
 )
 row("probe.Whitening.__call__", probe.whitening(X), q=array(X, (1,)))
 row("probe.whitening", probe.whitening, **ALONE_X, floor=number(0.1, 0, open_low=True))
+
+# clustering
+
+FOUND = clustering.k_means(X, 2, rng=0)
+MIXTURE = clustering.gaussian_mixture(X, FOUND.centres)
+row("clustering.k_means", clustering.k_means, **ALONE_X, K=count(2, 7), starts=count(2), iterations=count(20), **RNG)
+row("clustering.Clusters.assign", FOUND.assign, x=array(X, (1,)))
+row(
+    "clustering.gaussian_mixture",
+    clustering.gaussian_mixture,
+    x=array(X, (1,), name="x|centres"),
+    centres=array(X[:2], (1,), name="x|centres"),
+    iterations=count(50),
+    tolerance=number(1e-3, 0),
+)
+row("clustering.Mixture.log_density", MIXTURE.log_density, x=array(X, (1,)))
+row("clustering.Mixture.posterior", MIXTURE.posterior, x=array(X, (1,)))
+row("clustering.Mixture.sample", MIXTURE.sample, N=count(4), **RNG)
+for measure in clustering.clustering_accuracy, clustering.normalised_mutual_information:
+    row(
+        f"clustering.{measure.__name__}",
+        measure,
+        labels=integers(LABELS, tied=(0,), name="labels|classes"),
+        classes=integers(LABELS[::-1], tied=(0,), name="labels|classes"),
+    )
 
 # densities
 
