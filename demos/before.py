@@ -32,18 +32,36 @@ def one_thread():
 def quiet_interrupt(kind, error, traceback):
     """Ctrl-C is no fault of the program's."""
     if issubclass(kind, KeyboardInterrupt):
+        sys.stdout.flush()
         os._exit(130)
     sys.__excepthook__(kind, error, traceback)
 
 
-def require_extra():
-    """End with one line that says what to do where the packages of the demos are missing."""
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+def require(packages):
+    """End with one line that says what to do where packages of the demos are missing."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(f'demos: {", ".join(missing)} not installed; run  python -m pip install -e ".[demos]"')
 
 
-require_extra()
+def gallery_directory(out, quick):
+    """Where results go: the user's folder, or `gallery` beside the demos; quick runs overwrite no other results."""
+    return pathlib.Path(out) if out else ROOT / "gallery" / ("quick" if quick else "")
+
+
+def writable(directory):
+    """The folder, made if need be; or one line that says what to do."""
+    directory = pathlib.Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".writable").touch()
+        (directory / ".writable").unlink()
+    except OSError as error:
+        sys.exit(f"demos: cannot write to {directory} ({error.strerror}); name another folder with --out DIR")
+    return directory
+
+
+require(EXTRA)
 sys.path.append(str(ROOT))  # minissl, where it is not installed
 one_thread()
 if not in_notebook():

@@ -54,9 +54,7 @@ class Demo:
     def __init__(self, name, title, lecture, equation, options=None, modules=None, exercises=None, limits=""):
         parser = argparse.ArgumentParser(prog=f"demos/{name}.py", description=title, allow_abbrev=False)
         parser.add_argument("--quick", action="store_true", help="a smoke run of a few seconds; MINISSL_QUICK=1 too")
-        parser.add_argument(
-            "--out", metavar="DIR", help="where results go (default: gallery, or gallery/quick)"
-        )
+        parser.add_argument("--out", metavar="DIR", help="where results go (default: gallery, or gallery/quick)")
         for flag, settings in (options or {}).items():
             parser.add_argument(flag, **settings)
         self.in_notebook = before.in_notebook()
@@ -66,9 +64,9 @@ class Demo:
             self.options = parser.parse_args()
         self.quick = self.options.quick or os.environ.get("MINISSL_QUICK", "0") not in ("", "0")
         self.name = name
-        self.directory = gallery_directory(self.options.out, self.quick)
+        self.directory = before.gallery_directory(self.options.out, self.quick)
         if not self.in_notebook:
-            writable(self.directory)
+            before.writable(self.directory)
         self.caller = sys._getframe(1).f_globals
         path = self.caller.get("__file__")
         self.began = time.perf_counter()
@@ -150,7 +148,7 @@ class Demo:
         self.show("text", text=text)
 
     def finish(self):
-        """Print the lesson, and write the record that `python -m demos` makes the sheet of."""
+        """Print the lesson, and write the record of the demo and its sheet."""
         self.record |= {"seconds": time.perf_counter() - self.began, "run": circumstances()}
         if self.record["lesson"]:
             print(f"\nLesson{' (of a quick run: no verdict)' if self.quick else ''}: {self.record['lesson']}")
@@ -158,21 +156,11 @@ class Demo:
         if not self.in_notebook:
             text = json.dumps(self.record, indent=1, ensure_ascii=False)
             (self.directory / f"{self.name}.json").write_text(text, encoding="utf-8")
+            if not os.environ.get("MINISSL_PAGES"):  # `python -m demos` writes them itself
+                import page
 
-
-def gallery_directory(out, quick):
-    """Where results go: the user's folder, or `gallery` beside the demos; quick runs overwrite no other results."""
-    return pathlib.Path(out) if out else before.ROOT / "gallery" / ("quick" if quick else "")
-
-
-def writable(directory):
-    """Make the folder, or end with one line that says what to do."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / ".writable").touch()
-        (directory / ".writable").unlink()
-    except OSError as error:
-        sys.exit(f"demos: cannot write to {directory} ({error.strerror}); name another folder with --out DIR")
+                page.write(self.directory)
+                print(f"  sheet: {self.directory / self.name}.html")
 
 
 def circumstances():
@@ -240,18 +228,22 @@ def progress(losses, epochs, label):
         yield loss
 
 
-def interval(values):
-    """Mean and half-width of its 95% interval (Student's t) over independent runs, along the first axis."""
+def interval(values, resplit=0.0):
+    """Mean and half-width of its 95% interval (Student's t) over independent runs, along the first axis.
+
+    Runs that split the same samples anew are not independent: for these, `resplit` is the number of held-out samples
+    over that of training samples, and the interval is wider (Nadeau & Bengio 2003).
+    """
     from scipy.stats import t
 
     values = np.asarray(values, dtype=float)
     n = len(values)
-    return values.mean(axis=0), t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) / n**0.5
+    return values.mean(axis=0), t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) * (1 / n + resplit) ** 0.5
 
 
-def pm(values, digits=None):
+def pm(values, digits=None, resplit=0.0):
     """Mean ± half-width of the 95% interval, as text; with two digits of the half-width if no number is given."""
-    mean, half = interval(values)
+    mean, half = interval(values, resplit)
     if digits is None:
         digits = 3 if not half > 0 else int(np.clip(1 - np.floor(np.log10(half)), 0, 6))
     return f"{mean:.{digits}f} ± {half:.{digits}f}"

@@ -1,0 +1,159 @@
+"""The demos in the lecture's order: what each is about, the modules that its sheet derives, and what to try."""
+
+IDEAS = {
+    "tour": {
+        "idea": "self-supervised learning in one minute",
+        "modules": ("losses", "mlp", "gradcheck", "optimizers", "schedules", "training"),
+        "exercises": (
+            "In `minissl/nn/mlp.py`, `_backward`, delete `delta *= slope(H[l - 1])`. Which equation is broken, and which "
+            "tests say so? `pytest --equation mlp.3`",
+            "Derive φ′ for softplus, φ(z) = ln(1 + eᶻ), as a function of h = φ(z). Add it to `PHI` and run "
+            "`pytest tests/nn/test_mlp.py`: every activation there is tested against finite differences.",
+            "Set `SIGMA = 0` in `demos/tour.py`: the task is then the identity. What is left of the gain?",
+        ),
+    },
+    "noise_contrast": {
+        "idea": "data against noise",
+        "modules": ("noise",),
+        "exercises": (
+            "With ν = 4 noise points for each data point, forget the term ln ν. By which factor is every density wrong? "
+            "`pytest --equation noise.2`",
+            "Data and noise have the same density. What is y*, and the least loss? Say it before you train a network on "
+            "it.",
+            "Draw the noise from `isotropic_gaussian` in place of `fit_gaussian`. What does the network learn first?",
+        ),
+    },
+    "shuffled_patches": {
+        "idea": "data against shuffled data, and jigsaw",
+        "modules": ("shuffling", "jigsaw"),
+        "exercises": (
+            "Images of independent pixels, all of one distribution: what is the least loss of a jigsaw with 24 orders? "
+            "`pytest --equation jigsaw.3`",
+            "Two Gaussian variables with correlation 0.8: how many nats does the best classifier of shuffled variables "
+            "find? `pytest --equation shuffling.3`",
+            "Set `gap=0` and `normalised=False` in the jigsaw. Which cue is given away, and what does it do to the "
+            "accuracy?",
+        ),
+    },
+    "two_views": {
+        "idea": "two views of one sample",
+        "modules": ("augmentations", "views", "noncontrastive", "cca"),
+        "exercises": (
+            "Two views share 5 nats. How many candidates does InfoNCE need at least, before it can say so? "
+            "`pytest --equation views.6`",
+            "Leave out one augmentation at a time. Which is the task made of?",
+            "Set `hold_target=False` in `simsiam`. What do the features become, and why? "
+            "`pytest --equation noncontrastive.7`",
+        ),
+    },
+    "pca": {
+        "idea": "PCA by its three definitions",
+        "modules": ("pca", "eigen"),
+        "exercises": (
+            "λ₂ = 0.99 λ₁: how many steps does power iteration take to a thousandth of the angle it began with? "
+            "`pytest --equation pca.2`",
+            "Why can the least reconstruction error not be less than the sum of the discarded eigenvalues? Follow [pca.7] "
+            "with m = 1, n = 2 on paper. `pytest --equation pca.7`",
+            "Multiply the first pixel by 1000 and run the demo: which axis comes first, and what has PCA then learned?",
+        ),
+    },
+    "autoencoders": {
+        "idea": "the identity and how to make it impossible",
+        "modules": ("autoencoder", "wiener"),
+        "exercises": (
+            "Let σ → 0 in [autoencoder.10]: what does r learn, and why is the score then lost in rounding? "
+            "`pytest --equation autoencoder.10`",
+            "The data are two points, −1 and 1, equally probable. Work out r*(x̃). `pytest --equation autoencoder.2`",
+            "Give a sparse autoencoder no bound on its decoder's rows. What becomes of the penalty? "
+            "`pytest --equation autoencoder.7`",
+        ),
+    },
+    "colorize": {
+        "idea": "colour from grey",
+        "modules": ("autoencoder",),
+        "exercises": (
+            "Two colours of the same grey are equally probable. Which colour is least wrong, and is it greyer than both? "
+            "`pytest --equation autoencoder.15`",
+            "Replace the three weights of [autoencoder.15] by (0, 1, 0): the input is then the green channel itself. What "
+            "is left to learn?",
+        ),
+    },
+    "time_series": {
+        "idea": "prediction of the future",
+        "modules": ("prediction",),
+        "exercises": (
+            "x is drawn by f(x) = x² plus shocks of variance s². By how much is the forecast two steps ahead wrong, if it "
+            "is fed back? `pytest --equation prediction.4`",
+            "How many simulated futures are needed before the error of their mean is a tenth of their spread? "
+            "`pytest --equation prediction.5`",
+            "Shuffle the windows before past and future are parted. Why do all errors fall, and why is that no progress?",
+        ),
+    },
+    "linear_prediction": {
+        "idea": "the linear model, exact and fast",
+        "modules": ("autoregression",),
+        "exercises": (
+            "A coefficient of 0.9 is estimated from 79 values. How large is the bias, beside the standard error? "
+            "`pytest --equation autoregression.6`",
+            "a₁ = 1.2, a₂ = −0.4: is the model stable? Find the roots by hand. `pytest --equation autoregression.8`",
+            "What does the variance of a forecast tend to as the horizon grows? `pytest --equation autoregression.9`",
+        ),
+    },
+    "next_word": {
+        "idea": "prediction of the next word",
+        "modules": ("words", "embedding"),
+        "exercises": (
+            "A model that knows nothing has a perplexity equal to the size of the vocabulary. Show it. "
+            "`pytest --equation words.3`",
+            "A word occurs twice in one context. How many rows of Δ₀ reach its gradient? `pytest --equation embedding.2`",
+            "Sample at temperature 0.1 and at 10. What does [words.4] become in the two limits?",
+        ),
+    },
+    "downstream": {
+        "idea": "what the features are for: few labels",
+        "modules": ("probe",),
+        "exercises": (
+            "Why does the probe need λ > 0 where the classes can be separated? `pytest --equation probe.1`",
+            "‖W‖² is strictly convex and b is not penalised. What about b is left open? `pytest --equation probe.3`",
+            "Choose λ on the test images in place of the labelled ones. By how much does every row seem to improve?",
+        ),
+    },
+    "nonlinear_ica": {
+        "idea": "structure: the sources behind a mixture",
+        "modules": ("time", "ica"),
+        "exercises": (
+            "Five sources, four segments: why can time-contrastive learning not find them? `pytest --equation time.6`",
+            "Which sources does FastICA with ln cosh not find? Give a density for which γ = 0. `pytest --equation ica.3`",
+            "Give all segments the same variances. What is the best accuracy then? `pytest --equation time.3`",
+        ),
+    },
+    "clustering": {
+        "idea": "structure: groups",
+        "modules": ("clustering",),
+        "exercises": (
+            "Take out `rng` and start every run from the same centres: what do the intervals say then?",
+            "Scale one feature by ten. Which of the methods finds other groups, and which does not?",
+        ),
+    },
+    "nce_estimation": {
+        "idea": "density: models that are not normalised",
+        "modules": ("densities", "nce", "optimal_noise", "score_matching"),
+        "exercises": (
+            "Data and noise are both N(0, 1), ν = 1. What is the asymptotic variance of ĉ? Work it out from [nce.9]. "
+            "`pytest --equation nce.9`",
+            "Noise far from the data in 60 dimensions: how much is left of the information on c? "
+            "`pytest --equation nce.12`",
+            "Let ν grow: what does the covariance of the other parameters tend to? `pytest --equation nce.11`",
+        ),
+    },
+    "generation": {
+        "idea": "sampling: new data",
+        "modules": ("langevin", "gan", "vae"),
+        "exercises": (
+            "Langevin dynamics on N(0, 1) with η = 1: which variance do the chains end with, and from which η on do they "
+            "explode? `pytest --equation langevin.3`",
+            "Two modes far apart, one four times as heavy: why can the score not say so? Run with ten times the steps.",
+            "What is D* where the generator is perfect, and the discriminator's loss? `pytest --equation gan.6`",
+        ),
+    },
+}

@@ -1,0 +1,267 @@
+"""The gallery: an index and a sheet for each idea, as static files, from the records that demos and tests have left."""
+
+import datetime
+import functools
+import json
+import re
+import unicodedata
+
+import before
+import derivation
+from ideas import IDEAS
+from jinja2 import Environment, FileSystemLoader
+from markdown_it import MarkdownIt
+from markupsafe import Markup, escape
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonConsoleLexer, PythonLexer
+
+HERE = before.ROOT / "demos"
+LIGHT, DARK = HtmlFormatter(style="xcode"), HtmlFormatter(style="github-dark")
+MENTION = re.compile(r"\[([a-z_]+\.\d+)\]")
+SUBSCRIPT = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω∫][\u0302\u0303]?)_(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*))(?![\w])")
+LARGE = (6, 5)  # rows and columns; tables that have more are folded
+
+
+class Text:
+    """Markdown and equations as HTML, with a link at each mention of an equation."""
+
+    def __init__(self, places):
+        self.places = places  # {equation: the sheet that derives it}
+        self.here = ""
+        self.markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        self.markdown.add_render_rule("text", lambda renderer, tokens, i, options, env: self.inline(tokens[i].content))
+
+    def inline(self, text):
+        text = SUBSCRIPT.sub(lambda m: f"{m[1]}<sub>{m[2] or m[3]}</sub>", str(escape(text)))
+        return MENTION.sub(lambda m: self.link(m[1]), text)
+
+    def link(self, tag):
+        sheet = self.places.get(tag)
+        return f'<a href="{"" if sheet == self.here else f"{sheet}.html"}#{tag}">[{tag}]</a>' if sheet else f"[{tag}]"
+
+    def block(self, text, down=1):
+        """Paragraphs; a heading of one # stands at the level of h1 and is moved `down`."""
+        tokens = self.markdown.parse(text)
+        for token in tokens:
+            if token.type in ("heading_open", "heading_close"):
+                token.tag = f"h{min(6, int(token.tag[1]) + down)}"
+            if token.type == "th_open":
+                token.attrSet("scope", "col")
+        return Markup(self.markdown.renderer.render(tokens, self.markdown.options, {}))
+
+    def line(self, text):
+        return Markup(self.markdown.renderInline(str(text)))
+
+    def paragraphs(self, blocks):
+        """The blocks of a docstring."""
+        for kind, text in blocks:
+            if kind == "symbols":
+                yield table_of_symbols(text)
+            elif kind == "example":
+                yield Markup(
+                    f'<pre class="code">{highlight(text, PythonConsoleLexer(), HtmlFormatter(nowrap=True))}</pre>'
+                )
+            elif kind == "prose":
+                is_list = re.match(r"([*-]|1\.) ", text)
+                yield self.block(text if is_list else " ".join(text.split("\n")), down=3)
+            else:
+                yield Markup("".join(self.equations(text)))
+
+    def equations(self, text):
+        """Displayed mathematics: a tagged line is an equation, whose parts may wrap; other lines stay as they are."""
+        tagged, plain = False, []
+        for line in text.split("\n"):
+            match = derivation.EQUATION.match(f" {line}")
+            tagged = tagged or bool(match)
+            if not tagged:
+                plain.append(line)
+                continue
+            rest = line[match.end() - 1 :] if match else line
+            parts = "".join(f"<span>{self.inline(part)}</span> " for part in re.split(r"\s{2,}", rest.strip()))
+            tag = f'<a class="tag" href="#{match[1]}" id="{match[1]}">[{match[1]}]</a>' if match else ""
+            yield f'<div class="equation{"" if match else " more"}">{tag}<div>{parts}</div></div>'
+        if plain:
+            yield f'<pre class="math">{escape(chr(10).join(plain))}</pre>'
+
+
+def table_of_symbols(text):
+    """The table of a docstring, from its columns; text that runs over one is kept as it is."""
+    lines = [re.findall(r".[\u0300-\u036f]*", line) for line in text.split("\n")]  # what stands on one place
+    head = "".join(lines[0])
+    starts = [match.start() for match in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
+    spans = list(zip(starts, [*starts[1:], None], strict=True))
+    if any(len(line) > start and line[start - 1] != " " for line in lines for start in starts[1:]):
+        return Markup(f'<pre class="math">{escape(text)}</pre>')
+    rows = [[unicodedata.normalize("NFC", "".join(line[a:b])).strip() for a, b in spans] for line in lines]
+    return Markup(TEMPLATES.get_template("parts.html").module.symbols(rows[0], rows[1:]))
+
+
+@functools.lru_cache(maxsize=64)
+def highlighted(source):
+    """The lines of a Python source, as HTML."""
+    return highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).split("\n")
+
+
+def code(source, numbers, marked=()):
+    """Lines of a source; a sign where some are left out."""
+    lines, out, last = highlighted(source), [], None
+    for i in numbers:
+        if last is not None and i != last + 1:
+            out.append('<span class="gap">⋮</span>')
+        out.append(f'<span class="marked">{lines[i - 1]}</span>' if i in marked else lines[i - 1])
+        last = i
+    return Markup("\n".join(out))
+
+
+def cells(source):
+    """(kind, first line, text) of the cells of a script in the percent format; what stands before the first is none."""
+    lines = source.split("\n")
+    starts = [i for i, line in enumerate(lines) if line.startswith("# %%")]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        body = lines[start + 1 : end]
+        if "[markdown]" in lines[start]:
+            yield "text", start + 1, "\n".join(line.removeprefix("#").removeprefix(" ") for line in body)
+        else:
+            yield "code", start + 1, "\n".join(body).strip("\n")
+
+
+def measured(record):
+    """The demo's cells in their order; behind each cell of code what it showed."""
+    found = [list(cell) for cell in cells(record["source"])] or [["code", 0, ""]]
+    shown = [item for item in record["shown"] if not (record["quick"] and item["kind"] == "text")]
+    out = []
+    for i, (kind, first, text) in enumerate(found):
+        if kind == "text":
+            out.append({"kind": "markdown", "text": re.sub(r"\A\s*# .*\n", "", text)})
+            continue
+        end = found[i + 1][1] if i + 1 < len(found) else float("inf")
+        if text and not re.fullmatch(r"demo\.finish\(\)", text):
+            out.append({"kind": "code", "text": text, "length": text.count("\n") + 1})
+        out += [item for item in shown if first <= item["line"] < end]
+    return out
+
+
+def sheet(name, record, places, text, verdicts):
+    """What the template of a sheet shows."""
+    text.here = name
+    figures = [item for item in record["shown"] if item["kind"] == "figure"]
+    main = next((item for item in figures if item["main"]), figures[0] if figures else None)
+    derived, elsewhere = [], []
+    for module in (derivation.modules().get(key) for key in modules_of(name, record)):
+        if module is None:
+            continue
+        tags = [tag for row in module.rows for tag in row.tags]
+        if tags and places[tags[0]] != name:
+            elsewhere.append({"name": module.name, "sheet": places[tags[0]], "tag": tags[0]})
+        else:
+            derived.append({"module": module, "rows": [step(module, row, text, verdicts) for row in module.rows]})
+    exercises = record["exercises"] or IDEAS[name]["exercises"]
+    return {"main": main, "derived": derived, "elsewhere": elsewhere, "cells": measured(record), "exercises": exercises}
+
+
+def step(module, row, text, verdicts):
+    """A row of a derivation: its paragraphs, its code and its tests."""
+    found = {}
+    for tag in row.tags:
+        for test, sentence in derivation.tests().get(tag, {}).items():
+            found.setdefault(test, {"name": test, "sentence": sentence, "tags": [], "verdict": verdicts.get(test)})
+            found[test]["tags"].append(tag)
+    for test in found.values():
+        if test["verdict"]:
+            test["stale"] = test["verdict"]["stale"] or module.changed > test["verdict"]["when"].timestamp()
+    computed = [tag for tag in row.tags if tag not in row.theorems]
+    return {
+        "blocks": list(text.paragraphs(row.blocks)),
+        "excerpts": derivation.excerpts(module, computed) if computed else [],
+        "theorems": row.theorems,
+        "tests": list(found.values()),
+        "tags": row.tags,
+    }
+
+
+def modules_of(name, record):
+    return IDEAS[name]["modules"] if record["modules"] is None else record["modules"]
+
+
+def records(out):
+    """{demo: its record} of those that have run, in the lecture's order."""
+    found = {}
+    for name in IDEAS:
+        if (out / f"{name}.json").exists():
+            record = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+            record["when"] = datetime.datetime.fromisoformat(record["run"]["date"])
+            found[name] = record
+    return found
+
+
+def lecture_tables(text, known):
+    """The README's tables from the lecture to the code, with a link at each demo that has run."""
+    readme = before.ROOT / "README.md"
+    source = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    section = re.search(r"^## From the lecture to the code\n(.*?)(?=^## |\Z)", source, re.M | re.S)
+    if not section:
+        return ""
+    plain = re.sub(r"\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", section[1])  # links to files that are not in the gallery
+    html = text.block(plain)
+    link = lambda m: f'<a href="{m[1]}.html">{m[1]}</a>' if m[1] in known else m[1]  # noqa: E731
+    return Markup(re.sub(r"<code>(\w+)\.py</code>", lambda m: link(m) if m[1] in IDEAS else m[0], html))
+
+
+def is_large(table):
+    return len(table) - 1 > LARGE[0] or len(table[0]) > LARGE[1]
+
+
+def numeric(table):
+    """For each column whether it holds numbers."""
+    number = re.compile(r"[+−-]?[\d.,]+.*|nan|–|")
+    return [all(number.fullmatch(cell.replace("*", "").strip()) for cell in column[1:]) for column in zip(*table)]  # noqa: B905
+
+
+def write(out):
+    """Write the gallery into a folder: every sheet whose record is there, and the index."""
+    known, verdicts = records(out), derivation.verdicts()
+    places = {}
+    for name, record in known.items():
+        for module in (derivation.modules().get(key) for key in modules_of(name, record)):
+            for row in module.rows if module else ():
+                places |= {tag: places.get(tag, name) for tag in row.tags}
+    text = Text(places)
+    names = list(known)
+    TEMPLATES.globals |= {"text": text, "ideas": IDEAS, "code": code, "is_large": is_large, "numeric": numeric}
+    for i, (name, record) in enumerate(known.items()):
+        around = {"previous": names[i - 1] if i else None, "next": names[i + 1] if i + 1 < len(names) else None}
+        page = {"record": record, "known": known} | around | sheet(name, record, places, text, verdicts)
+        (out / f"{name}.html").write_text(TEMPLATES.get_template("sheet.html").render(page), encoding="utf-8")
+    text.here = "index"
+    cards = [
+        {"name": name, "record": known.get(name), **IDEAS[name]} for name in IDEAS if (HERE / f"{name}.py").exists()
+    ]
+    for card in cards:
+        card["main"] = sheet_picture(card["record"])
+    page = {"cards": cards, "tables": lecture_tables(text, known), "summary": summary(verdicts)}
+    page["runs"] = sorted({(r["run"]["versions"], r["run"]["machine"]) for r in known.values()})
+    (out / "index.html").write_text(TEMPLATES.get_template("index.html").render(page), encoding="utf-8")
+    dark = f"@media screen and (prefers-color-scheme: dark) {{\n{DARK.get_style_defs('pre.code')}\n}}\n"
+    style = (HERE / "templates" / "style.css").read_text(encoding="utf-8")
+    (out / "style.css").write_text(f"{LIGHT.get_style_defs('pre.code')}\n{dark}{style}", encoding="utf-8")
+
+
+def sheet_picture(record):
+    figures = [item for item in record["shown"] if item["kind"] == "figure"] if record else []
+    return next((item for item in figures if item["main"]), figures[0] if figures else None)
+
+
+def summary(verdicts):
+    """How many equations there are, how many tests, and what came of them when."""
+    tags = [tag for module in derivation.modules().values() for row in module.rows for tag in row.tags]
+    known = {test for tag in tags for test in derivation.tests().get(tag, {})}
+    ran = [verdicts[test] for test in known if test in verdicts]
+    passed = sum(row["outcome"] == "passed" for row in ran)
+    last = max((row["when"] for row in ran), default=None)
+    return {"equations": len(tags), "tests": len(known), "ran": len(ran), "passed": passed, "last": last}
+
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
