@@ -9,7 +9,7 @@ from calls import ROWS
 from fake_cupy import device
 
 from minissl._arrays import normal
-from minissl.goals import densities, langevin, nce, optimal_noise, probe, score_matching
+from minissl.goals import densities, langevin, nce, optimal_noise, probe, score_matching, vae
 from minissl.linear import autoregression, pca, wiener
 from minissl.nn import checkpoint, losses, optimizers, schedules, training
 from minissl.nn.embedding import EmbeddingMLP
@@ -296,6 +296,18 @@ def test_score_matching():
         ):
             results += score_matching.objective(model, x)(theta)
         return results
+
+    twice(run)
+
+
+def test_vae():
+    def run(xp):
+        x = xp.asarray(X[:, :3])
+        encoder, decoder = (MLP(sizes, "tanh", like=x, **DOUBLE) for sizes in ((3, 5, 4), (2, 5, 3)))
+        vae.train_vae(encoder, decoder, x, sigma=0.7, steps=3, batch_size=8, rng=1)
+        W, density = vae.probabilistic_pca(x, 2, 0.7)
+        bound = vae.evidence_bound(encoder, decoder, x, 0.7, samples=2, rng=2)
+        return encoder.theta, decoder.theta, bound, W @ W.T, density.log_density(x)
 
     twice(run)
 

@@ -8,7 +8,7 @@ from arguments import array, count, integers, number, one_of, pair
 from calls.nn import net
 from calls.table import ALONE_X, ELEMENTWISE, IMAGES, LABELS, RNG, SIGMA, SPD, X, row
 from calls.tasks import NOISE
-from minissl.goals import clustering, densities, gan, ica, langevin, nce, optimal_noise, probe, score_matching
+from minissl.goals import clustering, densities, gan, ica, langevin, nce, optimal_noise, probe, score_matching, vae
 from minissl.nn.mlp import MLP
 from minissl.nn.optimizers import Adam
 from minissl.nn.schedules import linear
@@ -339,6 +339,83 @@ GAN = {
 }
 row("gan.train_gan", adversaries, **GAN)
 row("gan.train_gan_steps", lambda **o: adversaries(run=gan.train_gan_steps, **o), **GAN)
+
+# vae
+
+ENCODER = MLP((3, 4, 4), "tanh", rng=2, dtype="float64")
+DECODER = MLP((2, 4, 3), "tanh", rng=3, dtype="float64")
+CODERS = {"encoder": one_of(ENCODER, net(3), score_of, None), "decoder": one_of(DECODER, score_of, None)}
+BETA = number(1.5, 0)
+row("vae.encoder_task", lambda m, x, rng: vae.encoder_task(m)(x, rng), m=count(2), **ALONE_X, **RNG)
+row(
+    "vae.decoder_task",
+    lambda encoder, x, rng: vae.decoder_task(encoder)(x, rng),
+    encoder=one_of(ENCODER, score_of, None),
+    x=array(X, (1,)),
+    **RNG,
+)
+row(
+    "vae.gaussian_loss",
+    lambda sigma, output, target: vae.gaussian_loss(sigma)(output, target),
+    sigma=SIGMA,
+    output=array(X, (0, 1)),
+    target=array(X[::-1] ** 2, (0, 1)),
+)
+row(
+    "vae.negative_bound",
+    lambda decoder, sigma, beta, output, target, noise: vae.negative_bound(decoder, sigma, beta)(output, target, noise),
+    decoder=CODERS["decoder"],
+    sigma=SIGMA,
+    beta=BETA,
+    output=array(ENCODER(X), (0, 1), name="output|target|noise"),
+    target=array(X, (0, 1)),
+    noise=array(X[:, :2], (0, 1)),
+)
+row(
+    "vae.evidence_bound",
+    vae.evidence_bound,
+    **CODERS,
+    x=array(X, (1,)),
+    sigma=SIGMA,
+    samples=count(2),
+    **RNG,
+)
+
+
+def coders(encoder, decoder, x, run=vae.train_vae, **options):
+    encoder, decoder = (copy.deepcopy(part) if isinstance(part, MLP) else part for part in (encoder, decoder))
+    options = {"steps": 2, "batch_size": 3, "rng": 0} | options
+    return list(run(encoder, decoder, x, **options)), decoder.theta + 0
+
+
+VAE = CODERS | {
+    "x": array(X, (1,)),
+    "sigma": SIGMA,
+    "beta": BETA,
+    "steps": count(2),
+    "batch_size": count(3),
+    "optimizers": one_of(None, Adam(), (Adam(),), (Adam(), 3), "adam", Adam),
+    "schedule": one_of(linear, "linear", 0.5, None, lambda u: -1.0),
+    **RNG,
+}
+row("vae.train_vae", coders, **VAE)
+row("vae.train_vae_steps", lambda **o: coders(run=vae.train_vae_steps, **o), **VAE)
+
+
+def projected(x, m, sigma):
+    """W up to signs, and the density."""
+    W, density = vae.probabilistic_pca(x, m, sigma)
+    return W @ W.T, density.log_density(x)
+
+
+row(
+    "vae.probabilistic_pca",
+    projected,
+    1e-6,
+    x=array(X, alone=True, bad={"one sample": X[:1]}),
+    m=count(2, 3),
+    sigma=SIGMA,
+)
 
 # ica
 
