@@ -34,14 +34,21 @@ by the sum of a geometric series; not to 1. So if all gₛ have the same mean, E
 and m̂ and v̂ are means in truth. At t = 1, m̂ = g and v̂ = g²: the first step is α in every component, whatever its
 scale.
 
+The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (up to 9% of a
+step of a small network). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
+[optimizers.2] by c,
+
+    [optimizers.4]   M ← β₁ M + g,    V ← β₂ V + g²,    c = √((1 − β₂ᵗ)/(1 − β₂))
+                     θ ← θ − [α c (1 − β₁)/(1 − β₁ᵗ)] M/(√V + c ε)
+
 An optimizer turns a gradient into a *step* and the caller adds it to the parameters. So the caller can look at the step
 before it is taken. It remembers the gradients of one network's parameters and serves that network alone.
 
 **L-BFGS**, for full batches, is SciPy's (Byrd, Lu, Nocedal & Zhu 1995), on the same flat vector.
 
 >>> import numpy as np
->>> adam, theta = Adam(learning_rate=0.1), np.array([5.0, -3.0])
->>> theta += adam.step(g=np.array([1e3, -1e-3]))  # gradients of very different size
+>>> optimizer, theta = Adam(learning_rate=0.1), np.array([5.0, -3.0])
+>>> theta += optimizer.step(g=np.array([1e3, -1e-3]))  # gradients of very different size
 >>> print(theta.round(3))
 [ 4.9 -2.9]
 
