@@ -146,14 +146,26 @@ IDEAS = {
             "Let ν grow: what does the covariance of the other parameters tend to? `pytest --equation nce.11`",
         ),
     },
-    "generation": {
-        "idea": "sampling: new data",
-        "modules": ("langevin", "gan", "vae"),
+    "sampling": {
+        "idea": "sampling: chains that follow the score",
+        "modules": ("langevin",),
         "exercises": (
             "Langevin dynamics on N(0, 1) with η = 1: which variance do the chains end with, and from which η on do they "
             "explode? `pytest --equation langevin.3`",
-            "Two modes far apart, one four times as heavy: why can the score not say so? Run with ten times the steps.",
+            "Two modes far apart, one four times as heavy: why can the score not say so? Run plain dynamics with ten "
+            "times the steps.",
+            "Leave ln k(x|x′) − ln k(x′|x) out of [langevin.5]. Which density do the chains then sample? "
+            "`pytest --equation langevin.5`",
+        ),
+    },
+    "generation": {
+        "idea": "generation: digits from noise",
+        "modules": ("gan", "vae"),
+        "exercises": (
             "What is D* where the generator is perfect, and the discriminator's loss? `pytest --equation gan.6`",
+            "Give the discriminator half of its hidden units, or half of the steps. Does it still know its images by "
+            "heart, and are the generator's images better?",
+            "σ = 0.4 and β = 1, or σ = 0.2 and β = 4: what differs? `pytest --equation vae.8`",
         ),
     },
 }
