@@ -2,21 +2,28 @@
 # # PCA by its three definitions
 #
 # The directions of greatest variance, the linear code that reconstructs best, and the singular vectors of the data are
-# one and the same. The second definition is a neural network: linear, one hidden layer, its target its own input.
+# one and the same. The second definition is a neural network: linear, one hidden layer, its target its own input,
+# [pca.5].
 
 # %%
 import data
 import numpy as np
 from gallery import Demo, plt, pm, tiles
 
-from minissl import MLP, Adam, pca, squared_error, train_epochs
+import minissl
+from minissl.linear import pca
+from minissl.nn.schedules import cosine
 from minissl.tasks.autoencoder import reconstruct
 
 demo = Demo(
     "pca",
     "PCA by its three definitions",
-    "max E(w.x)^2 one direction at a time = min E||x - A W x||^2 = singular value decomposition.",
-    "C v_i = lambda_i v_i,   W = A^T = (v_1, ..., v_m)^T,   min J = lambda_{m+1} + ... + lambda_n",
+    "Find the directions of greatest variance, one after the other; or the linear code from which the data are best "
+    "reconstructed; or the singular vectors of the data. The three are the same.",
+    "Cvᵢ = λᵢvᵢ,   W = Aᵀ = (v₁ … v_m)ᵀ,   min E‖x − AWx‖² = λ_{m+1} + … + λₙ",
+    limits="Accuracy here is that of the axes of *these* samples: how far they are from the axes of the population is "
+    "another matter, [pca.16], and with few samples a larger one. Digits and windows are far from Gaussian; that the "
+    "axes keep most of the variance does not say that they keep what matters.",
 )
 METHODS = {"SVD": pca.by_svd, "variance": pca.by_variance, "reconstruction": pca.by_reconstruction}
 digits, _ = data.digits()
@@ -43,42 +50,77 @@ rows = []
 for name, x in sets.items():
     for m in (2, 8) if demo.quick else (2, 8, 16):
         found = {key: method(x, m) for key, method in METHODS.items()}
-        lambdas = pca.by_svd(x, m + 1).variances
+        variances = pca.by_svd(x, m + 1).variances
         exact = pca.by_svd(x.astype(np.float64), m).W
-        rows.append([name, m, (lambdas[m - 1] - lambdas[m]) / lambdas[0], *(sine(f.W, exact) for f in found.values())])
-worst = max(max(row[3:]) for row in rows)
+        gap = (variances[m - 1] - variances[m]) / variances[0]
+        rows.append([f"{name}, m = {m}", gap, *(f"{sine(f.W, exact):.0e}" for f in found.values())])
+worst = max(float(cell) for row in rows for cell in row[2:])
 demo.table(
-    "Sine of the largest principal angle to the axes found in float64",
-    ["data", "m", "gap / lambda_1", *METHODS],
+    "Sine of the largest angle to the axes found in float64",
+    ["", "gap after axis m, share of λ₁", *METHODS],
     rows,
-    f"The data are float32, and so are the axes returned: one rounding of them is 6e-8. Largest: {worst:.0e}.",
+    f"The data are float32, and so are the axes returned: one rounding of them is 6e-08. Largest: {worst:.0e}.",
 )
 
 # %% [markdown]
 # ## Eigen-digits and eigen-windows
 # The axes of photographs are waves of growing frequency: where statistics do not depend on the place, the eigenvectors
-# of the covariance are nearly sinusoids. Digits stand still, and their first axes look like digits.
+# of the covariance are nearly sinusoids; the first has no sign change at all, and is the brightness of the window.
+# Digits stand still, and their first axes look like digits.
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 2.7))
+AXES = 24
+
+
+def signed(ax, images, columns, title):
+    """Images whose zero is white, blue below it and red above, with gaps; each by its own largest entry."""
+    h, w = images.shape[1:]
+    rows = -(-len(images) // columns)
+    page = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1), np.nan)
+    for i, image in enumerate(images):
+        r, c = divmod(i, columns)
+        page[r * (h + 1) : r * (h + 1) + h, c * (w + 1) : c * (w + 1) + w] = image / abs(image).max()
+    ax.imshow(page, cmap=plt.get_cmap("RdBu_r").with_extremes(bad="#555555"), vmin=-1, vmax=1)
+    ax.set_title(title, fontsize=10)
+    ax.set_axis_off()
+
+
+fig, axes = plt.subplots(1, 2, figsize=(9, 2.1))
 for ax, (name, x) in zip(axes, sets.items(), strict=True):
-    W, side = pca.by_svd(x, 32).W, int(x.shape[1] ** 0.5)
-    tiles(ax, (W / abs(W).max(axis=1, keepdims=True)).reshape(-1, side, side), 8, f"{name}: first 32 axes", (-1, 1))
-demo.figure(fig, "axes", "Principal axes in order of variance; grey is zero, each scaled to its largest entry.")
+    side = int(x.shape[1] ** 0.5)
+    signed(ax, pca.by_svd(x, AXES).W.reshape(-1, side, side), 8, f"{name}: the first {AXES} axes")
+demo.figure(
+    fig,
+    "axes",
+    "Principal axes in order of variance, row by row; white is zero, red positive, blue negative. The first axis of "
+    "windows is of one sign and almost constant: the brightness of the window.",
+    alt="Left, axes of digits that look like strokes of digits in red and blue. Right, axes of windows: a uniform "
+    "square, two slopes, then stripes and checks that grow finer.",
+    main=True,
+)
 
 # %%
 spectra = {name: pca.by_svd(x, x.shape[1]).variances for name, x in sets.items()}
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
 for name, lambdas in spectra.items():
     i = np.arange(1, len(lambdas) + 1)
     positive = lambdas > 1e-6 * lambdas[0]
-    axes[0].loglog(i[positive], (lambdas / lambdas.sum())[positive], ".-", ms=4, label=name)
+    axes[0].loglog(i[positive], (lambdas / lambdas.sum())[positive], marker=".", ms=4, label=name)
     axes[1].plot(i, np.cumsum(lambdas) / lambdas.sum(), label=name)
-axes[0].set(xlabel="i", ylabel="lambda_i / total variance", title="spectrum")
-axes[1].set(xlabel="m", ylabel="variance explained", title="first m axes together", ylim=(0, 1.02))
+axes[0].set(xlabel="axis i", ylabel="λᵢ, share of the variance", title="one axis")
+axes[1].set(
+    xlabel="number of axes m", ylabel="share of the variance", title="the first m axes together", ylim=(0, 1.02)
+)
 axes[1].axhline(0.95, color="grey", lw=0.8, ls=":")
-axes[0].legend(frameon=False)
-demo.figure(fig, "spectrum", "Few directions hold most of the variance; dotted: 95%.")
+axes[1].text(144, 0.93, "95%", ha="right", va="top", fontsize=9)
+axes[0].legend()
+demo.figure(
+    fig,
+    "spectrum",
+    "Few directions hold most of the variance.",
+    alt="Left, variances of the axes fall over several powers of ten, those of windows faster. Right, their sum "
+    "reaches 95% after a few axes of windows and after some thirty of digits.",
+)
 enough = {k: int(np.searchsorted(np.cumsum(v) / v.sum(), 0.95)) + 1 for k, v in spectra.items()}
 demo.say("95% of the variance: " + ", ".join(f"{enough[k]} of {len(spectra[k])} axes ({k})" for k in spectra) + ".")
 
@@ -99,27 +141,32 @@ for m in sizes:
         Q = np.linalg.qr(rng.standard_normal((64, m)))[0]
         y = held_out - found.mean
         random.append(((y - y @ Q @ Q.T) ** 2).sum(axis=1).mean() / variance)
-    rows.append([m, error[0], spectra["digits"][m:].sum(), error[1], error[1] / variance, pm(random)])
+    rows.append([m, error[0], spectra["digits"][m:].sum(), error[1] / variance, pm(random, 3)])
     pictures.append(found.decode(found.encode(held_out[:10])))
 demo.table(
-    "Digits: E||x - x_hat||^2",
-    ["m", "training", "discarded eigenvalues", "held out", "held out / variance", "random axes / variance (10 draws)"],
+    "Digits: what the reconstruction leaves",
+    ["axes", "E‖x − x̂‖², training", "sum of the discarded λᵢ", "held out, share of the variance", "random axes, share"],
     rows,
-    "Variance: of the held-out digits, what their mean alone would leave. 95% interval over the draws.",
+    "Variance: of the held-out digits, what their mean alone would leave. Intervals are over ten draws of random axes.",
 )
-fig, ax = plt.subplots(figsize=(8, 5))
+fig, ax = plt.subplots(figsize=(7, 4.2))
 tiles(ax, np.concatenate(pictures).reshape(-1, 8, 8), 10, "", (0, 1))
 for r, text in enumerate(["input", *(f"m = {m}" for m in sizes)]):
     ax.text(-2, 9 * r + 4, text, ha="right", va="center")
-demo.figure(fig, "reconstruction", "Held-out digits from their first m components.")
+demo.figure(
+    fig,
+    "reconstruction",
+    "Held-out digits from their first m components.",
+    alt="Ten digits, and the same from 2, 4, 8, 16 and 32 components: from blurs to nearly the digits themselves.",
+)
 
 # %% [markdown]
 # ## The linear autoencoder on its way
-# The same loop that trains every network here, the identity task and no non-linearity. Its m hidden units never
+# The same loop that trains every network here, the task to reconstruct and no non-linearity. Its m hidden units never
 # become the axes; but their span turns towards that of the first m axes. The last directions are the slowest: the gap
-# to the eigenvalue left out is small there, and the choice of axis m + 1 in place of axis m is a saddle, where the
-# gradient is zero too: seeds that come near it linger. There are no other minima (Baldi & Hornik 1989). For the last
-# quarter the step is ten times shorter: what had been left of the angle was noise of the steps, which batches make.
+# to the eigenvalue left out is small there, and the choice of axis m + 1 in place of axis m is a saddle, [pca.11],
+# where the gradient is zero too: seeds that come near it linger. There are no other minima (Baldi & Hornik 1989). The
+# steps fall to zero along a cosine: with steps of one length the angle stays at what the noise of the batches makes it.
 
 # %%
 m, epochs, seeds = 8, 20 if demo.quick else 600, range(2 if demo.quick else 10)
@@ -131,32 +178,44 @@ y = digits - digits.mean(axis=0)
 
 def on_the_way(seed):
     """Angle to PCA's subspace and excess of the error over PCA's, at the start and after each epoch."""
-    net, optimizer = MLP((64, m, 64), activation="identity", rng=seed), Adam(5e-3)
-    steps = train_epochs(net, y, reconstruct(), squared_error, epochs=epochs, optimizer=optimizer, rng=seed)
-    for epoch in range(epochs + 1):
-        if epoch == epochs * 3 // 4:
-            optimizer.learning_rate /= 10
-        if epoch:
-            next(steps)
-        yield sine(net.weights[1], target.W[:m]), ((net(y) - y) ** 2).sum(axis=1).mean() / floor - 1
+    net, optimizer = minissl.MLP((64, m, 64), activation="identity", rng=seed), minissl.Adam(5e-3)
+    settings = {"epochs": epochs, "optimizer": optimizer, "schedule": cosine, "rng": seed}
+    state = lambda: (sine(net.weights[1], target.W[:m]), ((net(y) - y) ** 2).sum(axis=1).mean() / floor - 1)  # noqa: E731
+    yield state()
+    for _ in minissl.train_epochs(net, y, reconstruct(), minissl.squared_error, **settings):
+        yield state()
 
 
 angles, excess = np.moveaxis([list(on_the_way(seed)) for seed in seeds], -1, 0)
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
 for ax, curves in zip(axes, (angles, excess), strict=True):
-    ax.semilogy(curves.T, color="C0", lw=0.9)
-axes[0].set(xlabel="epoch", ylabel="sine of the largest angle\nto PCA's subspace")
-axes[1].set(xlabel="epoch", ylabel="J / PCA's J - 1")
-axes[1].axhline(saddle, color="grey", lw=0.8, ls=":", label=f"saddle: axis {m + 1} for axis {m}")
-axes[1].legend(frameon=False)
-demo.figure(fig, "training", f"A linear autoencoder with {m} hidden units, {len(seeds)} seeds, on its way to PCA.")
+    ax.semilogy(range(0, epochs + 1, 4), curves.T[::4], color="C0", lw=0.9, ls="-")
+axes[0].set(xlabel="epoch", ylabel="sine of the largest angle\nto the subspace of PCA")
+axes[1].set(xlabel="epoch", ylabel="error above that of PCA,\nas a share of it")
+axes[1].axhline(saddle, color="grey", lw=0.8, ls=":")
+axes[1].text(epochs, 1.15 * saddle, f"saddle: axis {m + 1} for axis {m}", ha="right", va="bottom", fontsize=9)
+demo.figure(
+    fig,
+    "training",
+    f"A linear autoencoder with {m} hidden units, {len(seeds)} seeds, on its way to PCA.",
+    alt="Two bundles of falling curves on a logarithmic scale. Angle and error fall, some seeds later than others: "
+    "these stay for a while near the error of a saddle, marked by a dotted line.",
+)
 early = epochs // 10
 demo.say(
-    f"Sine of the largest angle: {pm(angles[:, 0])} at the start, {pm(angles[:, early])} after {early} epochs, "
-    f"{pm(angles[:, -1], 4)} after {epochs}; the error is then {pm(1 + excess[:, -1], 6)} times PCA's, the least "
-    f"possible. After {early} epochs {(angles[:, early] > 0.5).sum()} of {len(seeds)} seeds still had a direction more "
-    f"than 30 degrees off, though their errors were all within {100 * excess[:, early].max():.1f}% of PCA's: a small "
-    "error does not yet mean the right subspace. L-BFGS on all data at once reaches "
+    f"Sine of the largest angle: {pm(angles[:, 0], 2)} at the start, {pm(angles[:, early], 2)} after {early} epochs, "
+    f"{np.median(angles[:, -1]):.4f} (median; at most {angles[:, -1].max():.3f}) after {epochs}; the errors are then "
+    f"at most {100 * excess[:, -1].max():.4f}% above that of PCA, the least possible. After {early} epochs "
+    f"{(angles[:, early] > 0.5).sum()} of {len(seeds)} seeds still had a direction more "
+    f"than 30 degrees off, though their errors were all within {100 * excess[:, early].max():.1f}% of that of PCA: a "
+    "small error does not yet mean the right subspace. L-BFGS on all data at once reaches "
     f"{sine(pca.by_reconstruction(digits, m).W, target.W[:m]):.0e}."
+)
+few = enough["digits"]
+demo.lesson(
+    f"Greatest variance, least error and singular vectors find the same axes, to a sine of {worst:.0e} in float32; "
+    f"{enough['windows']} of {len(spectra['windows'])} hold 95% of the variance of photographs' windows, {few} of "
+    f"{len(spectra['digits'])} that of digits.",
+    f"sine ≤ {worst:.0e}",
 )
 demo.finish()
