@@ -187,12 +187,15 @@ def test_clusters_move_with_the_data(seed):
 
 @pytest.mark.equation("clustering.4")
 def test_the_start_is_drawn_in_proportion_to_squared_distance():
-    """Pairs of starting samples of 0, 1, 3 are as frequent as ⅓ D²/Σ D² says, within five standard deviations."""
-    x, M, rng = np.array([[0.0], [1], [3]]), 6000, np.random.default_rng(0)
-    drawn = [tuple(_spread_start(x, 2, rng).ravel()) for _ in range(M)]
-    for first, second in itertools.permutations((0.0, 1.0, 3.0), 2):
-        p = (second - first) ** 2 / sum((v - first) ** 2 for v in (0, 1, 3)) / 3
-        assert abs(drawn.count((first, second)) / M - p) < 5 * (p * (1 - p) / M) ** 0.5
+    """Triples of starting samples of 0, 1, 3, 7 are as frequent as the D² of loops say, to five standard deviations."""
+    points, M, rng = (0.0, 1.0, 3.0, 7.0), 6000, np.random.default_rng(0)
+    drawn = [tuple(_spread_start(np.array(points)[:, None], 3, rng).ravel()) for _ in range(M)]
+    for triple in itertools.permutations(points, 3):
+        p = 1 / 4
+        for j in (1, 2):
+            squares = {v: min((v - a) ** 2 for a in triple[:j]) for v in points}
+            p *= squares[triple[j]] / sum(squares.values())
+        assert abs(drawn.count(triple) / M - p) < 5 * (p * (1 - p) / M) ** 0.5
     assert sorted(_spread_start(np.zeros((3, 1)), 3, rng).ravel()) == [0, 0, 0]  # no distance is left
 
 
