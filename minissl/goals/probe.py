@@ -177,7 +177,8 @@ def linear_probe(
     HQ, Q = _reduce(H)
     found = _minimize(HQ, c, l2, np.zeros(K * (HQ.shape[1] + 1), like=H), tolerance, iterations)
     if not found.converged:
-        _warn(f"linear_probe: a gradient of {found.gradient_norm:.0e} is left at l2 = {l2:.0e}", "iterations, ")
+        left = f"a gradient of {found.gradient_norm:.0e} is left at l2 = {l2:.0e}"
+        _warn(f"linear_probe: {left}", "allow more iterations, ")
     V, b = _parts(found.theta, HQ.shape[1])
     W = V if Q is None else V @ Q.T  # [probe.8] W = V Qᵀ
     return Probe(W.astype(H.dtype), b.astype(H.dtype), found.value, found.converged)
@@ -364,5 +365,5 @@ def _tolerance(l2: float) -> float:
 
 def _warn(what: str, more: str = "") -> None:
     """A search has stopped before its tolerance."""
-    words = f"{what}; allow more {more}raise l2 or tolerance, or give float64 features of comparable scales"
+    words = f"{what}; {more}raise l2 or tolerance, or give float64 features of comparable scales"
     warnings.warn(words, RuntimeWarning, stacklevel=4)

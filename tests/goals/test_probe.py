@@ -467,7 +467,7 @@ def test_a_search_that_stops_early_warns_and_names_the_remedy():
     H, c, _ = problem(0, N=40)
     with pytest.warns(RuntimeWarning, match="linear_probe: a gradient of .* is left .*allow more iterations, raise l2"):
         assert not linear_probe(H, c, 1e-3, iterations=3).converged
-    with pytest.warns(RuntimeWarning, match="cross_validate_l2: .* searches did not converge.*raise l2"):
+    with pytest.warns(RuntimeWarning, match="cross_validate_l2: .* searches did not converge.*down; raise l2"):
         cross_validate_l2(H, c, (0.1, 1.0), tolerance=0.0, rng=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
