@@ -5,8 +5,8 @@ IDEAS = {
         "idea": "self-supervised learning in one minute",
         "modules": ("losses", "mlp", "gradcheck", "optimizers", "schedules", "training"),
         "exercises": (
-            "In `minissl/nn/mlp.py`, `_backward`, delete `delta *= slope(H[l - 1])`. Which equation is broken, and which "
-            "tests say so? `pytest --equation mlp.3`",
+            "In `minissl/nn/mlp.py`, `_backward`, delete `delta *= slope(H[l - 1])`. Which equation is broken, and "
+            "which tests say so? `pytest --equation mlp.3`",
             "Derive φ′ for softplus, φ(z) = ln(1 + eᶻ), as a function of h = φ(z). Add it to `PHI` and run "
             "`pytest tests/nn/test_mlp.py`: every activation there is tested against finite differences.",
             "Set `SIGMA = 0` in `demos/tour.py`: the task is then the identity. What is left of the gain?",
@@ -16,10 +16,10 @@ IDEAS = {
         "idea": "data against noise",
         "modules": ("noise",),
         "exercises": (
-            "With ν = 4 noise points for each data point, forget the term ln ν. By which factor is every density wrong? "
-            "`pytest --equation noise.2`",
-            "Data and noise have the same density. What is y*, and the least loss? Say it before you train a network on "
-            "it.",
+            "With ν = 4 noise points for each data point, forget the term ln ν. By which factor is every density "
+            "wrong? `pytest --equation noise.2`",
+            "Data and noise have the same density. What is y*, and the least loss? Say it before you train a network "
+            "on it.",
             "Draw the noise from `isotropic_gaussian` in place of `fit_gaussian`. What does the network learn first?",
         ),
     },
@@ -52,8 +52,8 @@ IDEAS = {
         "exercises": (
             "λ₂ = 0.99 λ₁: how many steps does power iteration take to a thousandth of the angle it began with? "
             "`pytest --equation pca.2`",
-            "Why can the least reconstruction error not be less than the sum of the discarded eigenvalues? Follow [pca.7] "
-            "with m = 1, n = 2 on paper. `pytest --equation pca.7`",
+            "Why can the least reconstruction error not be less than the sum of the discarded eigenvalues? Follow "
+            "[pca.7] with m = 1, n = 2 on paper. `pytest --equation pca.7`",
             "Multiply the first pixel by 1000 and run the demo: which axis comes first, and what has PCA then learned?",
         ),
     },
@@ -72,21 +72,22 @@ IDEAS = {
         "idea": "colour from grey",
         "modules": ("autoencoder",),
         "exercises": (
-            "Two colours of the same grey are equally probable. Which colour is least wrong, and is it greyer than both? "
-            "`pytest --equation autoencoder.15`",
-            "Replace the three weights of [autoencoder.15] by (0, 1, 0): the input is then the green channel itself. What "
-            "is left to learn?",
+            "Two colours of the same grey are equally probable. Which colour is least wrong, and is it greyer than "
+            "both? `pytest --equation autoencoder.15`",
+            "Replace the three weights of [autoencoder.15] by (0, 1, 0): the input is then the green channel itself. "
+            "What is left to learn?",
         ),
     },
     "time_series": {
         "idea": "prediction of the future",
         "modules": ("prediction",),
         "exercises": (
-            "x is drawn by f(x) = x² plus shocks of variance s². By how much is the forecast two steps ahead wrong, if it "
-            "is fed back? `pytest --equation prediction.4`",
+            "x is drawn by f(x) = x² plus shocks of variance s². By how much is the forecast two steps ahead wrong, "
+            "if it is fed back? `pytest --equation prediction.4`",
             "How many simulated futures are needed before the error of their mean is a tenth of their spread? "
             "`pytest --equation prediction.5`",
-            "Shuffle the windows before past and future are parted. Why do all errors fall, and why is that no progress?",
+            "Shuffle the windows before past and future are parted. Why do all errors fall, and why is that no "
+            "progress?",
         ),
     },
     "linear_prediction": {
@@ -105,7 +106,8 @@ IDEAS = {
         "exercises": (
             "A model that knows nothing has a perplexity equal to the size of the vocabulary. Show it. "
             "`pytest --equation words.3`",
-            "A word occurs twice in one context. How many rows of Δ₀ reach its gradient? `pytest --equation embedding.2`",
+            "A word occurs twice in one context. How many rows of Δ₀ reach its gradient? `pytest --equation "
+            "embedding.2`",
             "Sample at temperature 0.1 and at 10. What does [words.4] become in the two limits?",
         ),
     },
@@ -123,7 +125,8 @@ IDEAS = {
         "modules": ("time", "ica"),
         "exercises": (
             "Five sources, four segments: why can time-contrastive learning not find them? `pytest --equation time.6`",
-            "Which sources does FastICA with ln cosh not find? Give a density for which γ = 0. `pytest --equation ica.3`",
+            "Which sources does FastICA with ln cosh not find? Give a density for which γ = 0. `pytest --equation "
+            "ica.3`",
             "Give all segments the same variances. What is the best accuracy then? `pytest --equation time.3`",
         ),
     },
@@ -150,8 +153,8 @@ IDEAS = {
         "idea": "sampling: chains that follow the score",
         "modules": ("langevin",),
         "exercises": (
-            "Langevin dynamics on N(0, 1) with η = 1: which variance do the chains end with, and from which η on do they "
-            "explode? `pytest --equation langevin.3`",
+            "Langevin dynamics on N(0, 1) with η = 1: which variance do the chains end with, and from which η on do "
+            "they explode? `pytest --equation langevin.3`",
             "Two modes far apart, one four times as heavy: why can the score not say so? Run plain dynamics with ten "
             "times the steps.",
             "Leave ln k(x|x′) − ln k(x′|x) out of [langevin.5]. Which density do the chains then sample? "
