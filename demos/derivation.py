@@ -122,9 +122,9 @@ def excerpts(module, tags):
 
 def excerpt(owner, inside, marked, near, tags, prose):
     first = min([owner.lineno, *(node.lineno for node in getattr(owner, "decorator_list", []))])
-    code = [i for i in range(first, owner.end_lineno + 1) if i not in prose]
+    code = [i for i in range(first, owner.end_lineno + 1) if i not in prose or i in marked]
     head = range(first, owner.body[0].lineno if hasattr(owner, "body") else owner.end_lineno + 1)
-    shown = code if len(code) <= SHORT else [i for i in code if i in near or i in head]
+    shown = code if len(code) <= SHORT else [i for i in code if i in near | marked or i in head]
     path = sorted((node for node in inside), key=lambda node: node.lineno)
     name = ".".join(node.name for node in path) if hasattr(owner, "body") else ""
     return Excerpt(list(dict.fromkeys(tags)), name, first, owner.end_lineno, shown, marked & set(shown))

@@ -1,10 +1,10 @@
 """The gallery: an index and a sheet for each idea, as static files, from the records that demos and tests have left."""
 
+import collections
 import datetime
 import functools
 import json
 import re
-import unicodedata
 
 import before
 import derivation
@@ -20,6 +20,7 @@ HERE = before.ROOT / "demos"
 LIGHT, DARK = HtmlFormatter(style="xcode"), HtmlFormatter(style="github-dark")
 MENTION = re.compile(r"\[([a-z_]+\.\d+)\]")
 SUBSCRIPT = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω∫][\u0302\u0303]?)_(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*))(?![\w])")
+EMPHASIS = re.compile(r"(`[^`]+`|\*\*(?=\S)[^*]+\*\*|(?<![\w)\]*])\*(?=[\w(`])[^*]+\*(?!\*)|^\s*\* )", re.MULTILINE)
 LARGE = (6, 5)  # rows and columns; tables that have more are folded
 
 
@@ -42,7 +43,7 @@ class Text:
 
     def block(self, text, down=1):
         """Paragraphs; a heading of one # stands at the level of h1 and is moved `down`."""
-        tokens = self.markdown.parse(text)
+        tokens = self.markdown.parse(stars(text))
         for token in tokens:
             if token.type in ("heading_open", "heading_close"):
                 token.tag = f"h{min(6, int(token.tag[1]) + down)}"
@@ -51,13 +52,13 @@ class Text:
         return Markup(self.markdown.renderer.render(tokens, self.markdown.options, {}))
 
     def line(self, text):
-        return Markup(self.markdown.renderInline(str(text)))
+        return Markup(self.markdown.renderInline(stars(str(text))))
 
     def paragraphs(self, blocks):
         """The blocks of a docstring."""
         for kind, text in blocks:
             if kind == "symbols":
-                yield table_of_symbols(text)
+                yield self.symbols(text)
             elif kind == "example":
                 yield Markup(
                     f'<pre class="code">{highlight(text, PythonConsoleLexer(), HtmlFormatter(nowrap=True))}</pre>'
@@ -68,33 +69,36 @@ class Text:
             else:
                 yield Markup("".join(self.equations(text)))
 
+    def symbols(self, text):
+        """The table of a docstring, from its columns; text that runs over one is kept as it is."""
+        lines = [re.findall(r".[\u0300-\u036f]*", line) for line in text.split("\n")]  # what stands on one place
+        head = "".join(lines[0])
+        starts = [match.start() for match in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
+        spans = list(zip(starts, [*starts[1:], None], strict=True))
+        if any(len(line) > start and line[start - 1] != " " for line in lines for start in starts[1:]):
+            return Markup(f'<pre class="math">{escape(text)}</pre>')
+        rows = [["".join(line[a:b]).strip() for a, b in spans] for line in lines]
+        rows[1:] = [[escape(c) if i == 1 else Markup(self.inline(c)) for i, c in enumerate(row)] for row in rows[1:]]
+        return TEMPLATES.get_template("parts.html").module.symbols(rows[0], rows[1:])
+
     def equations(self, text):
-        """Displayed mathematics: a tagged line is an equation, whose parts may wrap; other lines stay as they are."""
-        tagged, plain = False, []
-        for line in text.split("\n"):
-            match = derivation.EQUATION.match(f" {line}")
-            tagged = tagged or bool(match)
-            if not tagged:
-                plain.append(line)
-                continue
-            rest = line[match.end() - 1 :] if match else line
-            parts = "".join(f"<span>{self.inline(part)}</span> " for part in re.split(r"\s{2,}", rest.strip()))
-            tag = f'<a class="tag" href="#{match[1]}" id="{match[1]}">[{match[1]}]</a>' if match else ""
-            yield f'<div class="equation{"" if match else " more"}">{tag}<div>{parts}</div></div>'
-        if plain:
-            yield f'<pre class="math">{escape(chr(10).join(plain))}</pre>'
+        """Displayed mathematics: a tagged line, and what continues it, is an equation, whose parts may wrap."""
+        plain, *tagged = re.split(r"^(?=\[[a-z_]+\.\d+\]\s)", text, flags=re.MULTILINE)
+        if plain.strip():
+            yield f'<pre class="math">{escape(plain.rstrip())}</pre>'
+        for equation in tagged:
+            tag, rest = equation[1:].split("]", 1)
+            lines = [re.split(r"\s{2,}", line.strip()) for line in rest.strip("\n").split("\n")]
+            inner = "".join(
+                f"<div>{' '.join(f'<span>{self.inline(p)}</span>' for p in parts)}</div>" for parts in lines
+            )
+            yield f'<div class="equation" id="{tag}"><a class="tag" href="#{tag}">[{tag}]</a><div>{inner}</div></div>'
 
 
-def table_of_symbols(text):
-    """The table of a docstring, from its columns; text that runs over one is kept as it is."""
-    lines = [re.findall(r".[\u0300-\u036f]*", line) for line in text.split("\n")]  # what stands on one place
-    head = "".join(lines[0])
-    starts = [match.start() for match in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
-    spans = list(zip(starts, [*starts[1:], None], strict=True))
-    if any(len(line) > start and line[start - 1] != " " for line in lines for start in starts[1:]):
-        return Markup(f'<pre class="math">{escape(text)}</pre>')
-    rows = [[unicodedata.normalize("NFC", "".join(line[a:b])).strip() for a, b in spans] for line in lines]
-    return Markup(TEMPLATES.get_template("parts.html").module.symbols(rows[0], rows[1:]))
+def stars(text):
+    """Markdown in which r* is r*: a star that neither emphasises nor begins an item is kept as it is."""
+    parts = EMPHASIS.split(text)
+    return "".join(part if i % 2 else part.replace("*", r"\*") for i, part in enumerate(parts))
 
 
 @functools.lru_cache(maxsize=64)
@@ -168,14 +172,17 @@ def step(module, row, text, verdicts):
             found.setdefault(test, {"name": test, "sentence": sentence, "tags": [], "verdict": verdicts.get(test)})
             found[test]["tags"].append(tag)
     for test in found.values():
-        if test["verdict"]:
-            test["stale"] = test["verdict"]["stale"] or module.changed > test["verdict"]["when"].timestamp()
+        verdict = test["verdict"]
+        test["outcome"] = verdict["outcome"] if verdict else "not run here"
+        test["stale"] = bool(verdict) and (verdict["stale"] or module.changed > verdict["when"].timestamp())
+    more = collections.Counter(test["outcome"] for test in list(found.values())[2:])
     computed = [tag for tag in row.tags if tag not in row.theorems]
     return {
         "blocks": list(text.paragraphs(row.blocks)),
         "excerpts": derivation.excerpts(module, computed) if computed else [],
         "theorems": row.theorems,
         "tests": list(found.values()),
+        "outcome": ", ".join(f"{number} {outcome}" for outcome, number in more.items()),
         "tags": row.tags,
     }
 
