@@ -8,40 +8,47 @@
 # %%
 import data
 import numpy as np
-from gallery import Demo, plt, pm, progress, tiles
+from gallery import Demo, interval, plt, pm, progress, tiles
 
 import minissl
-from minissl.tasks.shuffling import against_shuffled, shuffle_patches
+from minissl.nn.schedules import cosine
 from minissl.tasks.jigsaw import jigsaw, max_hamming_permutations, normalise
+from minissl.tasks.shuffling import against_shuffled, shuffle_patches
 
 demo = Demo(
     "shuffled_patches",
     "Data against shuffled data, and jigsaw",
     "Shuffle the data and train a network to tell real from shuffled, or to find out how they were shuffled.",
-    "shuffled variables: E y*(x) = mutual information;   jigsaw: input = patches in order pi_c, target = c",
+    "variables:  E y*(x) = multi-information        jigsaw:  input = patches in the order π_c,  target = c",
+    limits="Six photographs are few, and the six networks share most of what they learned from: an interval says how "
+    "much photographs like these differ. Altered patches are also patches of a kind that the first network has never "
+    "seen: what it loses on them is what it used, or what confuses it. Patches of 8 × 8 pixels show no objects; what "
+    "jigsaws of larger patches teach is not shown here.",
 )
 SEEDS = range(2 if demo.quick else 3)
 SAMPLES = 2000 if demo.quick else 40_000
-WINDOWS = 2000 if demo.quick else 20_000
-HELD_OUT = 1000 if demo.quick else 6000
+WINDOWS = 2000 if demo.quick else 16_000
+HELD_OUT = 1000 if demo.quick else 4000
+PHOTOGRAPHS = (*data.TRAIN_PHOTOGRAPHS, *data.TEST_PHOTOGRAPHS)
+LEFT_OUT = PHOTOGRAPHS[-2:] if demo.quick else PHOTOGRAPHS
 
 
-def trained(net, x, task, loss, epochs, batch_size, seed, label):
-    """Adam with a smaller step over the last quarter of the epochs."""
-    optimizer = minissl.Adam()
-    losses = minissl.train_epochs(net, x, task, loss, epochs=epochs, batch_size=batch_size, optimizer=optimizer, rng=seed)
-    for epoch, _ in enumerate(progress(losses, epochs, label), 1):
-        if epoch >= epochs * 3 // 4:
-            optimizer.learning_rate = 2e-4
+def trained(sizes, x, task, loss, activation="relu", *, epochs, batch_size=256, seed, label):
+    """A network that has learned the task, with steps that fall to zero."""
+    net = minissl.MLP(sizes, activation, rng=seed)
+    settings = {"epochs": epochs, "batch_size": batch_size, "schedule": cosine, "rng": seed}
+    for _ in progress(minissl.train_epochs(net, x, task, loss, **settings), epochs, label):
+        pass
     return net
 
 
 # %% [markdown]
 # ## Variables shuffled across samples
 #
-# Three Gaussian variables, whose mutual information is known: -1/2 ln det R. The network knows nothing of Gaussians.
-# Its mean logit over fresh data estimates the mutual information. Batches are large, because two shuffled variables
-# come from the same sample with probability one in the batch size.
+# Three Gaussian variables, whose multi-information is known: −½ ln det R, [shuffling.3]. The network knows nothing of
+# Gaussians. Its mean logit over fresh data estimates the multi-information, [shuffling.2]; the bound of [shuffling.6],
+# which is below it for every network up to the error of the sample, is shown beside it. Batches are large, because two
+# shuffled variables come from the same sample with probability one in the batch size.
 
 # %%
 R = np.array([[1, 0.6, 0.3], [0.6, 1, -0.2], [0.3, -0.2, 1]])
@@ -50,23 +57,29 @@ estimates = []
 for seed in SEEDS:
     rng = np.random.default_rng(seed)
     x, fresh = (rng.multivariate_normal(np.zeros(3), R, SAMPLES).astype("float32") for _ in range(2))
-    net = minissl.MLP((3, 32, 32, 1), activation="tanh", rng=seed)
-    trained(net, x, against_shuffled(), minissl.sigmoid_cross_entropy, 24, 500, seed, f"variables, seed {seed}")
-    estimates.append(net(fresh).mean())
+    how = {"epochs": 24, "batch_size": 500, "seed": seed, "label": f"variables, seed {seed}"}
+    net = trained((3, 32, 32, 1), x, against_shuffled(), minissl.sigmoid_cross_entropy, "tanh", **how)
+    input, target = against_shuffled()(fresh, rng)
+    logits, shuffled = net(fresh).astype(float), net(input[target[:, 0] == 0]).astype(float)
+    estimates.append([logits.mean(), logits.mean() - np.log(np.exp(shuffled).mean())])
+estimates = np.array(estimates)
 demo.table(
-    f"Mutual information of three Gaussian variables, {len(SEEDS)} seeds, mean ± 95% interval",
+    f"Multi-information of three Gaussian variables, {len(SEEDS)} seeds",
     ["", "nats"],
-    [["mean logit on fresh data", pm(estimates)], ["closed form, -1/2 ln det R", information]],
-    f"Largest difference in a run: {np.abs(np.array(estimates) - information).max():.4f} nats.",
+    [
+        ["mean logit on fresh data", pm(estimates[:, 0])],
+        ["lower bound of [shuffling.6]", pm(estimates[:, 1])],
+        ["closed form, −½ ln det R", information],
+    ],
+    f"Largest difference of a mean logit from the closed form: {np.abs(estimates[:, 0] - information).max():.4f} nats.",
 )
 
 # %% [markdown]
 # ## Patches shuffled within an image
 #
-# Grey windows of 12 x 12 pixels in 3 x 3 patches; of 16 x 16 in 2 x 2 patches of 8 x 8 for the jigsaw, or of 14 x 14 in
-# 2 x 2 patches of 6 x 6 with a gap of two pixels. Mean and contrast of each *window* are divided out. Where it says
-# *each patch normalised*, mean and contrast of each patch are divided out too, so that brightness that changes slowly
-# over the window is no help. Networks are judged on photographs that they have not seen.
+# Grey windows of photographs, whose mean and contrast are divided out. Each of six photographs is left out once:
+# networks learn from the other five and are judged on that one. Windows of 12 × 12 pixels in 3 × 3 patches come first:
+# are they real or shuffled?
 
 
 # %%
@@ -76,56 +89,150 @@ def cut(names, size, number, rng):
 
 
 shuffle = shuffle_patches((12, 12), (3, 3))
-accuracy, linear = [], []
-for seed in SEEDS:
+found = []
+for seed, left_out in enumerate(LEFT_OUT):
     rng = np.random.default_rng(seed)
-    x, unseen = cut(data.TRAIN_PHOTOGRAPHS, 12, WINDOWS, rng), cut(data.TEST_PHOTOGRAPHS, 12, HELD_OUT, rng)
+    others = [name for name in PHOTOGRAPHS if name != left_out]
+    x, unseen = cut(others, 12, WINDOWS, rng), cut([left_out], 12, HELD_OUT, rng)
     input, target = against_shuffled(shuffle)(unseen, rng)
-    for sizes, epochs, results in (((144, 256, 64, 1), 10, accuracy), ((144, 1), 2, linear)):
-        net = minissl.MLP(sizes, rng=seed)
-        trained(net, x, against_shuffled(shuffle), minissl.sigmoid_cross_entropy, epochs, 256, seed, f"shuffled, seed {seed}")
-        results.append(((net(input) > 0) == target).mean())
+    found.append([])
+    for sizes, epochs in (((144, 256, 64, 1), 10), ((144, 1), 2)):
+        how = {"epochs": epochs, "seed": seed, "label": f"shuffled, without {left_out}"}
+        net = trained(sizes, x, against_shuffled(shuffle), minissl.sigmoid_cross_entropy, **how)
+        found[-1].append(100 * ((net(input) > 0) == target).mean())
+found = np.array(found)
 demo.table(
-    f"Accuracy on unseen photographs, real against shuffled 3 x 3 patches, {len(SEEDS)} seeds, mean ± 95% interval",
-    ["", "accuracy"],
-    [["network 144-256-64-1", pm(accuracy)], ["linear classifier", pm(linear)], ["chance", 0.5]],
+    "Real against shuffled, 3 × 3 patches of 4 × 4 pixels: per cent right on the photograph left out",
+    ["", "mean", "hardest", "easiest"],
+    [
+        [name, pm(column, 1), *(f"{column[i]:.1f} ({LEFT_OUT[i]})" for i in (column.argmin(), column.argmax()))]
+        for name, column in zip(("network 144-256-64-1", "linear classifier"), found.T, strict=True)
+    ],
+    f"Chance is 50. Intervals are over {len(LEFT_OUT)} photographs.",
+)
+
+# %% [markdown]
+# ## The jigsaw, and what its solver uses
+#
+# Windows of 16 × 16 pixels in 2 × 2 patches of 8 × 8, in one of all 24 orders. What does the network that has learned
+# this use? Its photographs stay the same and its patches stay as large, but something is taken from them:
+#
+# * *a gap*: the patches are cut from windows of 18 × 18 pixels, two pixels apart, so that edges do not meet;
+# * *no brightness*: each patch's mean is taken away;
+# * *normalised*: each patch's mean and contrast are divided out, [jigsaw.5];
+# * *brightness alone*: each patch is its own mean and nothing else.
+#
+# These are questions about one network. What *can* be solved from what is left is another question, and other networks
+# answer it, each trained on patches altered in the same way.
+
+
+# %%
+def task(gap=0, normalised=False):
+    return jigsaw((16 + gap, 16 + gap), (2, 2), orders, gap, normalised)
+
+
+def in_patches(u):
+    """Patches (N, 2, 8, 2, 8) of an input; a patch's pixels are on the axes 2 and 4."""
+    return u.reshape(-1, 2, 8, 2, 8)
+
+
+def without_brightness(u):
+    return (in_patches(u) - in_patches(u).mean(axis=(2, 4), keepdims=True)).reshape(u.shape)
+
+
+def brightness_alone(u):
+    return (0 * in_patches(u) + in_patches(u).mean(axis=(2, 4), keepdims=True)).reshape(u.shape)
+
+
+def same(u):
+    return u
+
+
+orders = max_hamming_permutations(4, 24, rng=0)  # all of them
+ALTERED = {  # name: (gap, each patch normalised, what is done to the input besides)
+    "as trained": (0, False, same),
+    "a gap": (2, False, same),
+    "no brightness": (0, False, without_brightness),
+    "normalised": (0, True, same),
+    "a gap, normalised": (2, True, same),
+    "brightness alone": (0, False, brightness_alone),
+}
+RETRAINED = "as trained", "a gap", "normalised", "a gap, normalised"
+first, own, seen = ({name: [] for name in names} for names in (ALTERED, RETRAINED, RETRAINED))
+for seed, left_out in enumerate(LEFT_OUT):
+    rng = np.random.default_rng(seed)
+    others = [name for name in PHOTOGRAPHS if name != left_out]
+    x, unseen = (
+        {gap: cut(names, 16 + gap, number, rng) for gap in (0, 2)}
+        for names, number in ((others, WINDOWS), ([left_out], HELD_OUT))
+    )
+    solver = None
+    for name, (gap, normalised, alter) in ALTERED.items():
+        u, c = task(gap, normalised)(unseen[gap], rng)
+        if name in RETRAINED:
+            how = {"epochs": 10, "seed": seed, "label": f"jigsaw, {name}, without {left_out}"}
+            net = trained((256, 256, 128, 24), x[gap], task(gap, normalised), minissl.softmax_cross_entropy, **how)
+            own[name].append(100 * (net(u).argmax(axis=1) == c).mean())
+            u_seen, c_seen = task(gap, normalised)(x[gap][:HELD_OUT], rng)
+            seen[name].append(100 * (net(u_seen).argmax(axis=1) == c_seen).mean())
+        if solver is None:
+            solver, puzzles, answers = net, u, c
+        first[name].append(100 * (solver(alter(u)).argmax(axis=1) == c).mean())
+first = {name: np.array(values) for name, values in first.items()}
+demo.table(
+    "Jigsaw with 24 orders: per cent right on the photograph left out",
+    ["patches of 8 × 8 pixels", "first network", "trained on such patches", "the same, photographs seen"],
+    [
+        [name, pm(values, 1), pm(own[name], 1) if name in own else "", pm(seen[name], 1) if name in seen else ""]
+        for name, values in first.items()
+    ],
+    f"Chance is {100 / 24:.1f}. The first network was trained on patches as they are. Intervals are over "
+    f"{len(LEFT_OUT)} photographs.",
 )
 
 # %%
-CONDITIONS = {  # name: (side of the window, gap, each patch normalised)
-    "8 x 8, no gap": (16, 0, False),
-    "6 x 6, gap of 2": (14, 2, False),
-    "8 x 8, no gap, each patch normalised": (16, 0, True),
-    "6 x 6, gap of 2, each patch normalised": (14, 2, True),
-}
-orders = max_hamming_permutations(4, 24, rng=0)  # all of them
-times = {name: {"network": [], "untrained": [], "seen": []} for name in CONDITIONS}
-for name, (side, gap, normalised) in CONDITIONS.items():
-    task = jigsaw((side, side), (2, 2), orders, gap, normalised)
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        x, unseen = cut(data.TRAIN_PHOTOGRAPHS, side, WINDOWS, rng), cut(data.TEST_PHOTOGRAPHS, side, HELD_OUT, rng)
-        input, c = task(unseen, rng)
-        seen, c_seen = task(x[:HELD_OUT], rng)
-        net = minissl.MLP((input.shape[1], 256, 128, 24), rng=seed)
-        times[name]["untrained"].append(24 * (net(input).argmax(axis=1) == c).mean())
-        trained(net, x, task, minissl.softmax_cross_entropy, 16, 256, seed, f"jigsaw, {name}, seed {seed}")
-        times[name]["network"].append(24 * (net(input).argmax(axis=1) == c).mean())
-        times[name]["seen"].append(24 * (net(seen).argmax(axis=1) == c_seen).mean())
-        if name == "8 x 8, no gap":
-            solver, puzzles, answers = net, input, c
-demo.table(
-    f"Jigsaw, 24 orders: accuracy as a multiple of chance (at most 24), {len(SEEDS)} seeds, mean ± 95% interval",
-    ["patches", "unseen photographs", "photographs seen", "untrained network"],
-    [[name, pm(t["network"], 1), pm(t["seen"], 1), pm(t["untrained"], 1)] for name, t in times.items()],
-    "Seen and unseen are judged in the same way; photographs differ in how hard their jigsaws are.",
+fig, ax = plt.subplots(figsize=(9, 3.4))
+names = list(ALTERED)[::-1]
+for k, name in enumerate(names):
+    ax.plot(first[name], [k] * len(LEFT_OUT), "o", color="C0", alpha=0.5, mew=0)
+    if name in RETRAINED[1:]:
+        ax.plot(own[name], [k - 0.25] * len(LEFT_OUT), "D", ms=4, color="C1", alpha=0.7, mew=0)
+ax.plot([], [], "o", color="C0", label="first network")
+ax.plot([], [], "D", ms=4, color="C1", label="trained on such patches")
+ax.set_yticks(range(len(names)), names)
+ax.axvline(100 / 24, color="grey", lw=0.8, ls=":")
+ax.text(100 / 24 + 0.8, len(names) - 0.72, "chance", fontsize=9)
+ax.set(xlabel="per cent of the jigsaws solved, photograph left out", xlim=(0, 75), ylim=(-0.6, len(names) - 0.4))
+ax.legend(loc="lower right")
+demo.figure(
+    fig,
+    "cues",
+    f"What is taken from the patches, and what is then solved; a point is one of {len(LEFT_OUT)} photographs. They "
+    f"differ much: from {min(first['as trained']):.0f}% ({LEFT_OUT[int(np.argmin(first['as trained']))]}) to "
+    f"{max(first['as trained']):.0f}% ({LEFT_OUT[int(np.argmax(first['as trained']))]}) with nothing taken away.",
+    alt="Points for six photographs in six rows: most jigsaws are solved with patches as trained, fewer with a gap, "
+    "without brightness or with normalised patches. Networks trained on such patches do better than the first one.",
+    main=True,
 )
-best, gapped, bare, both = (np.mean(t["network"]) for t in times.values())
+lost = {name: interval(values - first["as trained"]) for name, values in first.items() if name != "as trained"}
+more = {name: interval(np.array(own[name]) - first[name]) for name in RETRAINED[1:]}
 demo.say(
-    f"Which cues? Without a gap edges and brightness continue from one patch to the next, and the network solves "
-    f"{best:.1f} times chance. A gap of two pixels (and smaller patches) leaves {gapped:.1f}; taking each patch's own "
-    f"brightness and contrast away, {bare:.1f}; both together, {both:.1f}. So most of what it uses is continuity "
-    "across the borders and brightness that changes slowly, not what the picture shows."
+    "What the first network loses, in points, photograph by photograph: "
+    + "; ".join(f"{name} {-middle:.1f} ± {half:.1f}" for name, (middle, half) in lost.items())
+    + ". What training on such patches gives back: "
+    + "; ".join(f"{name} {middle:.1f} ± {half:.1f}" for name, (middle, half) in more.items()).replace(" -", " −")
+    + "."
+)
+intact, gap, dark, alone = (first[name].mean() for name in ("as trained", "a gap", "no brightness", "brightness alone"))
+middle, half = more["a gap, normalised"]
+demo.lesson(
+    f"The network solves {intact:.0f}% of the jigsaws of a new photograph (chance {100 / 24:.0f}%), {gap:.0f}% once "
+    f"two pixels between the patches are missing, and {dark:.0f}% once each patch's brightness is: "
+    + ("above all it needs the brightness" if dark < gap else "above all it needs edges that meet")
+    + (f", though brightness alone is not enough ({alone:.0f}%)" if dark < gap and alone < intact / 2 else "")
+    + f". Networks that never had either cue solve {np.mean(own['a gap, normalised']):.0f}%"
+    + (": what a task teaches is decided by what it takes away." if middle > half else "."),
+    f"{intact:.0f}% → {min(gap, dark):.0f}%",
 )
 
 # %%
@@ -136,7 +243,7 @@ guessed = solver(puzzles[chosen]).argmax(axis=1)
 
 def reassembled(images, order):
     """Each image's patches put back where `order` says that they came from."""
-    q = images.reshape(-1, 2, 8, 2, 8).swapaxes(2, 3).reshape(-1, 4, 8, 8)
+    q = in_patches(images).swapaxes(2, 3).reshape(-1, 4, 8, 8)
     back = q[np.arange(len(q))[:, None], np.argsort(order, axis=1)]
     return back.reshape(-1, 2, 2, 8, 8).swapaxes(2, 3).reshape(-1, 16, 16)
 
@@ -150,12 +257,15 @@ fig, axes = plt.subplots(3, 1, figsize=(9, 3.2))
 for ax, (title, images) in zip(axes, rows, strict=True):
     tiles(ax, images, 12, title, limits=(-2, 2))
 for k in np.flatnonzero(guessed != answers[chosen]):
-    axes[2].add_patch(plt.Rectangle((17 * k - 0.5, -0.5), 16, 16, fill=False, edgecolor="red", linewidth=2))
+    axes[2].add_patch(plt.Rectangle((17 * k - 0.5, -0.5), 16, 16, fill=False, edgecolor="#D55E00", linewidth=2))
+wrong = (guessed != answers[chosen]).sum()
 demo.figure(
     fig,
     "jigsaw",
-    "Windows of unseen photographs, drawn at random. Red: put together wrongly, "
-    f"{(guessed != answers[chosen]).sum()} of {len(chosen)}.",
+    f"Windows of {LEFT_OUT[-1]}, which was left out, drawn at random. Outlined: put together wrongly, {wrong} of "
+    f"{len(chosen)}.",
+    alt=f"Three rows of {len(chosen)} small grey windows: real, with their quarters shuffled, and put together again; "
+    f"{wrong} of them are outlined as wrong.",
 )
 
 # %%
