@@ -330,8 +330,8 @@ demo.say(
 demo.lesson(
     f"One number, the length of a window, tells raw photographs from Gaussian noise of the same covariance "
     f"{raw[:, 2].mean():.0f}% of the time, a network {raw[:, 1].mean():.0f}%. Divide the contrast out, and it is "
-    f"{divided[:, 2].mean():.0f}% against {divided[:, 1].mean():.0f}%: a contrast teaches structure only where the noise "
-    "shares everything simpler with the data."
+    f"{divided[:, 2].mean():.0f}% against {divided[:, 1].mean():.0f}%: a contrast teaches structure only where the "
+    "noise shares everything simpler with the data."
     if bounds["divided"][0] - bounds["divided"][1] > 0
     else f"One number, the length of a window, tells photographs from noise {raw[:, 2].mean():.0f}% of the time, and "
     "the network is not told apart from it.",
