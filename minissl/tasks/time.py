@@ -95,7 +95,7 @@ In [time.7], x for s brings the same Jacobian to p(x | x′) and to p(x). With a
 
 It has the form [time.9] for zₖ = aₖsₖ, ẑₖ = aₖρₖs′ₖ, and all that depends on the present alone is β.
 
-*Why the sources.* Let m = n, z be continuously differentiable, all ρₖ ≠ 0, and y = y* for all x, x′. Subtract the
+*Why the sources.* Let m = n, z be continuously differentiable in s, all ρₖ ≠ 0, and y = y* for all x, x′. Subtract the
 equation for another past x″; β and pₖ are gone:
 
     Σₗ |zₗ(x) − ẑₗ(x′)| − Σₗ |zₗ(x) − ẑₗ(x″)| = Σₖ aₖ |sₖ − ρₖs′ₖ| − Σₖ aₖ |sₖ − ρₖs″ₖ|
@@ -108,9 +108,10 @@ same sign everywhere:
 
     [time.12]   zₗ(x) = ±aₖsₖ + const,  one l for each k      (theorem)
 
-Order, sign, scale and origin are lost, nothing else; no linear ICA is needed. For smooth densities, and y =
-Σₖ ψₖ(hₖ(x), hₖ(x′)) with functions ψₖ that are learned, the sources come back up to order and an invertible function
-of each (theorem 1 of the paper), if no source is independent of its past, or a function of a Gaussian process.
+Order, sign and origin are lost, nothing else (the scale is that at which innovations have the density ½ e^(−|e|)); no
+linear ICA is needed. For smooth densities, and y = Σₖ ψₖ(hₖ(x), hₖ(x′)) with functions ψₖ that are learned, the sources
+come back up to order and an invertible function of each (theorem 1 of the paper), if no source is independent of its
+past, or a function of a Gaussian process.
 
 >>> from minissl.nn.losses import softmax_cross_entropy
 >>> from minissl.nn.mlp import MLP
