@@ -21,7 +21,7 @@ from minissl.tasks.noise import against_noise, fit_gaussian, isotropic_gaussian
 from minissl.tasks.noncontrastive import barlow_twins, vicreg
 from minissl.tasks.prediction import next_value
 from minissl.tasks.shuffling import against_shuffled, shuffle_patches
-from minissl.tasks.time import against_permuted_past, which_segment
+from minissl.tasks.time import against_permuted_past, permutation_contrastive, which_segment
 from minissl.tasks.views import info_nce, spectral_contrastive, two_views
 from minissl.tasks.words import next_word
 
@@ -34,7 +34,7 @@ __all__ += ["gradcheck", "losses", "mlp", "optimizers", "schedules", "training"]
 # invented pairs: by classification, by reconstruction, by prediction
 __all__ += ["against_noise", "fit_gaussian", "isotropic_gaussian", "noise"]
 __all__ += ["against_shuffled", "shuffle_patches", "jigsaw", "max_hamming_permutations", "shuffling"]
-__all__ += ["which_segment", "against_permuted_past", "time"]
+__all__ += ["which_segment", "against_permuted_past", "permutation_contrastive", "time"]
 __all__ += ["two_views", "info_nce", "spectral_contrastive", "vicreg", "barlow_twins"]
 __all__ += ["views", "noncontrastive", "augmentations"]
 __all__ += ["reconstruct", "denoise", "mask", "colorize", "l1", "kl_sparsity", "autoencoder"]
