@@ -6,6 +6,7 @@
     c           target         target as a class, 0 … n−1                          (N,)
     w           weight         weight of each component, 1 if not given            (N, n)
     P           probability    what the network predicts, σ(Y) or softmax(Y)       (N, n)
+    J           (returned)     the loss                                            number
     ∂J/∂Y       delta          where the network's backward pass starts            (N, n)
     [c = j]                    1 where c equals j, else 0
 
@@ -31,13 +32,14 @@ The derivative of ln(1 + eʸ) is eʸ/(1 + eʸ) = σ(y), and T enters linearly:
 −ln P(c) = ln Σₖ exp(Yₖ) − Y_c. By the chain rule ∂/∂Yⱼ ln Σₖ exp(Yₖ) = exp(Yⱼ)/Σₖ exp(Yₖ), the softmax itself, and
 ∂Y_c/∂Yⱼ = [c = j]:
 
-    [losses.3]   J = (1/N) Σᵢ [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ],      ∂J/∂Yᵢⱼ = (1/N) (exp(Yᵢⱼ)/Σₖ exp(Yᵢₖ) − [cᵢ = j])
+    [losses.3]   J = (1/N) Σᵢ [ln Σₖ exp(Yᵢₖ) − Y_{i,cᵢ}],      ∂J/∂Yᵢⱼ = (1/N) (exp(Yᵢⱼ)/Σₖ exp(Yᵢₖ) − [cᵢ = j])
 
 **Why "prediction minus target".** In all three, the loss of a sample is A(Y) − T·Y for some function A, up to terms
-without Y, and the prediction is the gradient of A: the softmax that of ln Σₖ exp(Yₖ), σ(y) that of ln(1 + eʸ), and Y
-that of ½‖Y‖² (the squared error is twice this loss, hence its factor 2). Such a pair of output function and loss is
-called a *canonical link*. That a loss is a negative log-likelihood does not suffice: with P(T = 1) = Φ(Y), the normal
-distribution function, in place of σ(Y), it still is one, but its gradient is not Φ(Y) − T.
+without Y (for classes T is *one-hot*, Tⱼ = [c = j]), and the prediction is the gradient of A: the softmax that of
+ln Σₖ exp(Yₖ), σ(y) that of ln(1 + eʸ), and Y that of ½‖Y‖² (the squared error is twice this loss, hence its factor 2).
+Such a pair of output function and loss is called a *canonical link*. That a loss is a negative log-likelihood does not
+suffice: with P(T = 1) = Φ(Y), the normal distribution function, in place of σ(Y), it still is one, but its gradient is
+not Φ(Y) − T.
 
 All three take logits, never probabilities, so that no exponential overflows and no logarithm meets a zero: ln(1 + eʸ)
 is computed as max(y, 0) + ln(1 + e^(−|y|)), and Σₖ exp(Yₖ) after the largest Yₖ is subtracted, which changes no ratio.
@@ -59,9 +61,9 @@ from minissl._arrays import Array
 from minissl._checks import check_array, check_classes, check_components, check_probabilities
 
 
-@np.errstate(under="ignore")  # also where a program has NumPy raise it: what underflows is zero beside the rest
+@np.errstate(under="ignore")  # even if the caller makes NumPy raise on underflow: such a number is zero beside the rest
 def sigmoid(y: Array) -> Array:
-    """σ(y) = 1/(1 + e⁻ʸ), elementwise, as ½(1 + tanh(y/2)), which cannot overflow."""
+    """σ(y) = 1/(1 + e⁻ʸ), elementwise, as ½(1 + tanh(y/2)), which cannot overflow: tanh(y/2) = (1 − e⁻ʸ)/(1 + e⁻ʸ)."""
     y = check_array(y, "y", finite=False)
     return 0.5 * (1 + np.tanh(0.5 * y))
 
