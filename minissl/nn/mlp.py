@@ -50,7 +50,7 @@ with mean 0 and variance Var(W). An entry of Zₗ is a sum of nₗ₋₁ terms h
 
     Var(Zₗ) = nₗ₋₁ Var(W) E(h²),    h an entry of Hₗ₋₁ (the mean is over weights and, for l = 1, over the data)
 
-The quantity that is kept is Var(Zₗ), for each unit. For the identity E(h²) = Var(Zₗ₋₁). So it is for tanh nearly, as
+The quantity that is kept is Var(Zₗ), for each unit. For the identity E(h²) = Var(Zₗ₋₁), and so nearly for tanh, as
 long as |z| is small. For relu, z is as often positive as negative (the weights' distribution is symmetric), and h² is
 z² in one half of the cases, 0 in the other: E(h²) = ½ Var(Zₗ₋₁). Hence nₗ₋₁ Var(W) = 1 or 2:
 
@@ -151,14 +151,14 @@ class MLP:
         return (grad, dx) if input_gradient else grad
 
     def _backward(self, H, delta, dP, grad, input_gradient=False):
-        """Fill `grad`; training uses one vector in all its steps, which saves 8% of a step of 64-256-64 units."""
+        """Fill `grad`: training passes one vector in all steps, which saves 8% of its time for a 64-256-64 network."""
         ones = np.ones_like(delta[:, 0])
         dW, db = self.views(grad)
         for l in range(len(dW), 0, -1):
             np.dot(H[l - 1].T, delta, out=dW[l - 1])  # [mlp.2] ∂J/∂Wₗ = Hₗ₋₁ᵀ Δₗ
             np.dot(ones, delta, out=db[l - 1])  # [mlp.2] ∂J/∂bₗ = Δₗᵀ 1
             if l > 1 or input_gradient:
-                delta = delta @ self.weights[l - 1].T  # [mlp.4] ∂J/∂x = Δ₁ W₁ᵀ
+                delta = delta @ self.weights[l - 1].T  # Δₗ Wₗᵀ, which for l = 1 is [mlp.4] ∂J/∂x = Δ₁ W₁ᵀ
             if l > 1:
                 _, slope = PHI[self.activations[l - 2]]
                 if l - 1 in dP:
@@ -192,7 +192,7 @@ class MLP:
 
     def __setstate__(self, state):
         self.__dict__ |= state
-        self._use(self._theta)  # the views into the parameters are made anew: copies of views would be tied to nothing
+        self._use(self._theta)  # new views into the parameters: a copied view would have memory of its own
 
     def views(self, vector: Array) -> tuple[tuple, tuple]:
         """The parts of a flat vector laid out as `theta`: (weights, biases), each a tuple of views."""
