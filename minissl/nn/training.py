@@ -3,10 +3,13 @@
     symbol          in code         meaning
     x               x               data, one sample per row; the only thing that is given
     task            task            (batch of x, rng) → (input, target) or (input, target, weight)
-    f(· ; θ)        net             the network with its parameters θ
+    N               len(x)          number of samples
+    θ               net.theta       the parameters of the network `net`
     loss            loss            (output, target[, weight]) → (value, gradient in the output)
     Pₗ              penalties[l]    penalty of hidden layer l: Hₗ → (value, gradient in Hₗ)
-    α, f(u)         optimizer, schedule   learning rate; its factor at share u of the training
+    Hₗ              H[l]            hidden layer l [mlp.1]
+    J               value           the objective: mean loss plus penalties
+    step            optimizer       gradient → change of θ; `schedule` gives a factor of its learning rate
 
 Self-supervised learning has only x. A *pretext task* invents an (input, target) pair from it, and the rest is
 supervised learning: minimise over the parameters
@@ -15,18 +18,19 @@ supervised learning: minimise over the parameters
 
 E is the mean over the data *and* over everything random in the task. Neither can be computed, but one batch of samples,
 each with its own pair, has a mean loss whose mean is J and whose gradient has the mean ∂J/∂θ (differentiation and mean
-may be exchanged). A step against that gradient is right on average, and costs one batch: stochastic gradient descent.
+may be exchanged; a penalty must itself be a mean over samples, which [autoencoder.5] is not). A step against that
+gradient is right on average, and costs one batch: *stochastic gradient descent*.
 
     [training.2]   in every epoch: put the N samples in a new random order, cut it into batches; for each batch
                    draw a new pair, then θ ← θ + step(gradient of the batch's mean)
 
-So corruption and noise are never the same twice. A task, a loss or a penalty is any function of the form above; yours
-are as good as those given.
+So corruption and noise are never the same twice. A task, a loss or a penalty is any function of the form above, so you
+can write your own.
 
 >>> import numpy as np
 >>> from minissl.nn.mlp import MLP
 >>> from minissl.nn.losses import squared_error
->>> x = np.random.default_rng(0).standard_normal((200, 1)) * [1.0, 2.0, 3.0]  # three numbers, all multiples of one
+>>> x = np.random.default_rng(0).standard_normal((200, 1)) * [1.0, 2.0, 3.0]  # rows: a random number times (1, 2, 3)
 >>> net = MLP((3, 1, 3), activation="identity", rng=0, dtype="float64")
 >>> losses = train(net, x, lambda x, rng: (x, x), squared_error, epochs=100, optimizer=Adam(0.01), rng=0)
 >>> print(f"{losses[0]:.0f} → {losses[-1]:.2f}")
@@ -118,11 +122,11 @@ def train_epochs(
     rng=None,
     checkpoint=None,
 ) -> Iterator[float]:
-    """Train; yield the mean loss of each epoch, penalties included, measured while the parameters moved, as it ends.
+    """Train; after each epoch yield its mean loss, penalties included, each batch measured before its own step.
 
-    Nothing happens until it is iterated over; `train` does that. The network is trained in place: whenever the loop
-    stops (at the end, by `break`, Ctrl-C or an error), `net.theta` is that of the last step. x has one sample per row,
-    (N, …).
+    A generator: it trains only while it is iterated over, as `train` does. The network is trained in place: whenever
+    the loop stops (at the end, by `break`, Ctrl-C or an error), `net.theta` is that of the last step. x has one sample
+    per row, (N, …).
 
     optimizer   default Adam(); it remembers this network's gradients, so it must not have served another network
     schedule    share of the training done, in [0, 1) -> factor of the learning rate: see `schedules`
