@@ -1,4 +1,4 @@
-"""Checkpoints: a network, its optimizer and the random state in one file that is either whole or refused.
+"""Checkpoints: a network, its optimizer and the random state in one file that is either valid or rejected.
 
 Training that takes hours must survive a power cut, and what it resumes from must be what it left. Three properties:
 
@@ -9,7 +9,7 @@ Training that takes hours must survive a power cut, and what it resumes from mus
 * **Plain.** It is an `.npz` archive without pickled objects, so that nothing in it is ever executed.
 * **Verified.** It carries a SHA-256 digest of its contents, so that a changed byte is noticed. A digest is no
   signature: whoever edits the file can renew it. So every part is checked before any is used, and a file that does not
-  fit the network, the optimizer, the generator or the data is refused whole.
+  fit the network, the optimizer, the generator or the data is rejected as a whole.
 
 >>> import tempfile, os
 >>> from minissl.nn.mlp import MLP
@@ -39,7 +39,7 @@ def save(path, net, optimizer=None, rng=None, epoch: int = 0, x=None) -> None:
     """Write a checkpoint, atomically; `epoch` is the number of epochs done.
 
     Of the data x a fingerprint is kept: shape, dtype and the digest of a hundred rows. OSError if the file cannot be
-    written, for example for want of space; the one that was there before stays. FileNotFoundError without a directory.
+    written, for example for lack of space; the one that was there before stays. FileNotFoundError without a directory.
     """
     path = located(path)
     header = _kinds(net, optimizer, rng) | {"epoch": check_count(epoch, "epoch", low=0), "data": _fingerprint(x)}

@@ -16,7 +16,8 @@ table and passes the k vectors, side by side, to an MLP (Bengio et al. 2003, sec
 
 Block j of H₀ is Oⱼ E: row i of Oⱼ has its only 1 in column cᵢⱼ and so picks that row of E. This is linear in E, and
 what holds for any linear layer ([mlp.2], with Oⱼ in the place of Hₗ₋₁) holds here: with Δ₀ⱼ for block j of Δ₀ = Δ₁ W₁ᵀ
-([mlp.4]), the gradient is Σⱼ Oⱼᵀ Δ₀ⱼ. Row v of it collects the samples and positions at which the word v stands:
++ ∂P/∂H₀ ([mlp.3] without φ), the gradient is Σⱼ Oⱼᵀ Δ₀ⱼ. Row v of it collects the samples and positions at which the
+word v stands:
 
     [embedding.2]   ∂J/∂E_v = Σ over all (i, j) with cᵢⱼ = v of row i of Δ₀ⱼ          (J stands for J + P)
 
@@ -24,7 +25,7 @@ No code multiplies by Oⱼ, V numbers per word of which one is 1: H₀ *gathers*
 rows of Δ₀, which add up where a word occurs more than once.
 
 The table starts as N(0, 0.1²). Words are then nearly alike, and become different where the text tells them apart; with
-N(0, 1) a rare word would keep the accidents of its start.
+N(0, 1) a rare word would keep its random start.
 
 >>> import numpy as np
 >>> net = EmbeddingMLP(words=4, context=2, dimension=3, hidden=(5,), rng=0)
@@ -93,7 +94,7 @@ class EmbeddingMLP(MLP):
         add_at(grad, places.ravel(), delta.ravel())  # [embedding.2] Σ over cᵢⱼ = v of row i of Δ₀ⱼ
 
     def check_input(self, x: Array, finite: bool = True) -> Array:
-        """Contexts of word numbers, always looked at: CuPy would wrap a number that is out of range."""
+        """Contexts of word numbers, always checked: CuPy would wrap a number that is out of range."""
         x = check_integers(x, "x", low=0, high=self._table[0], shape=(None, self.context), like=self._theta)
         return x.astype(np.int64, copy=False)
 

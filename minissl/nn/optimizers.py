@@ -31,8 +31,8 @@ by the sum of a geometric series; not to 1. So if all gₛ have the same mean, E
 
     [optimizers.3]   E(m) = (1 − β₁ᵗ) E(g),    E(v) = (1 − β₂ᵗ) E(g²)      (theorem)
 
-and m̂ and v̂ are means in truth. At t = 1, m̂ = g and v̂ = g²: the first step is α in every component, whatever its
-scale.
+and m̂ and v̂ have the means E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: but for ε, the first step has
+the size α in every component, whatever the scale of g.
 
 The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (up to 9% of a
 step of a small network). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
@@ -44,7 +44,8 @@ step of a small network). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β
 An optimizer turns a gradient into a *step* and the caller adds it to the parameters. So the caller can look at the step
 before it is taken. It remembers the gradients of one network's parameters and serves that network alone.
 
-**L-BFGS**, for full batches, is SciPy's (Byrd, Lu, Nocedal & Zhu 1995), on the same flat vector.
+**L-BFGS**, for full batches, is SciPy's (Byrd, Lu, Nocedal & Zhu 1995), on the same flat vector. It is a quasi-Newton
+method: from its last 20 steps, and from how the gradient changed along them, it estimates the second derivatives.
 
 >>> import numpy as np
 >>> optimizer, theta = Adam(learning_rate=0.1), np.array([5.0, -3.0])
