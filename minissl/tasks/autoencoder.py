@@ -7,7 +7,7 @@
     w           weight          weight of each component in the loss, 1 if not given          (N, n)
     H, φ        H               a hidden layer of m units; their activation function [mlp.1]  (N, m)
     β, P        weight, value   weight of the penalty; the penalty on H                       numbers
-    ρ, ρⱼ       rho, mean       wanted mean activation; that of unit j over the samples       number, (m,)
+    ρ, ρⱼ       rho, mean       desired mean activation; that of unit j over the samples      number, (m,)
     b, vⱼ                       what the decoder adds: r = b + Σⱼ Hⱼ vⱼ; vⱼ its row for j     (n,)
     σ, z        sigma           standard deviation of the noise; noise from N(0, I)           number, (N, n)
     p_d, p_σ                    density of x; density of x̃ = x + σz                           functions
@@ -37,7 +37,7 @@ The identity has rank n, so r is not the identity on any open set of ℝⁿ. It 
 in a set of dimension at most m: one unit suffices for the curve x₂ = |x₁|. What a bottleneck forbids is the identity
 *off* the data. A linear one is principal component analysis (linear/pca.py).
 
-**Case 2: sparsity**, a penalty P on a hidden layer, added to J; m may exceed n. Either absolute values,
+**Case 2: sparsity**, a penalty P on a hidden layer, added to J; m may exceed n. Either absolute values ("L1"),
 
     [autoencoder.4]   P = (β/N) Σᵢⱼ |Hᵢⱼ|,    ∂P/∂Hᵢⱼ = (β/N) sign Hᵢⱼ
 
@@ -48,33 +48,37 @@ is on with probability ρⱼ. Since ∂ρⱼ/∂Hᵢⱼ = 1/N,
                       ∂P/∂Hᵢⱼ = (β/N) [(1 − ρ)/(1 − ρⱼ) − ρ/ρⱼ]
 
 This one is no mean over samples, so the objective depends on the batch size: ρⱼ over a batch of N independent samples
-has mean EHⱼ and variance Var(Hⱼ)/N, and KL is convex in ρⱼ, with second derivative ρ/ρⱼ² + (1 − ρ)/(1 − ρⱼ)². By Taylor
-to second order, batches pay on average, beyond the penalty on EHⱼ itself (and for units that keep off 0 and 1),
+has mean EHⱼ and variance Var(Hⱼ)/N, and KL is convex in ρⱼ, with second derivative ρ/ρⱼ² + (1 − ρ)/(1 − ρⱼ)². By
+Taylor's theorem to second order, the mean of P over batches exceeds the penalty on EHⱼ itself (for units that stay away
+from 0 and 1):
 
     [autoencoder.6]   E P − β Σⱼ KL(ρ, EHⱼ) = (β/2N) Σⱼ [ρ/(EHⱼ)² + (1 − ρ)/(1 − EHⱼ)²] Var(Hⱼ) + O(1/N²)    (theorem)
 
-Neither penalty looks at the decoder, and a decoder with large weights evades both. Let QᵀQ = I (so m ≥ n) and ε small,
-let the encoder be H = φ(t + εQx) with φ′(t) ≠ 0, and let the decoder undo it to first order in ε:
+Neither penalty depends on the decoder, and a decoder with large weights evades both. Let Q be an (m, n) matrix with
+QᵀQ = I (so m ≥ n), t a number and ε a small one. Let the encoder be H = φ(t + εQx) with φ′(t) ≠ 0, and let the decoder
+undo it to first order in ε:
 
     [autoencoder.7]   Hⱼ = φ(t) + O(ε),    r(x) = Qᵀ (H − φ(t))/(ε φ′(t)) = x + O(ε)    (theorem)
 
 As ε → 0, J tends to 0 and P to its value at H = φ(t): to 0 for tanh and L1 (t = 0); to as little as one likes for the
 sigmoid and L1 (t → −∞); to 0 for the sigmoid and KL (t = ln(ρ/(1 − ρ))), where every unit stays at ρ and none is ever
-on. Bounded units do not help. What helps is a bound on the decoder's rows. By the triangle inequality, with
-A = maxⱼ‖vⱼ‖,
+on. Bounded units do not help. What helps is a bound on the decoder's rows. By the triangle inequality for r − b =
+Σⱼ Hⱼvⱼ and r − Er = Σⱼ (Hⱼ − EHⱼ)vⱼ, with A = maxⱼ‖vⱼ‖,
 
     [autoencoder.8]   E‖r − b‖ ≤ A E Σⱼ|Hⱼ|,    E‖r − Er‖ ≤ A Σⱼ E|Hⱼ − EHⱼ| ≤ 2A Σⱼ EHⱼ (1 − EHⱼ)    (theorem)
 
-So with L1, E P ≥ (β/A) E‖r − b‖: what is far from b costs. With KL, outputs that differ need units that do; the last
-step is for units in [0, 1], with equality for units that are either on or off: of all units of a given mean activation,
-those can move the output most. To keep A ≤ 1, divide longer rows by their lengths between the epochs of `train_epochs`.
+So with L1, E P ≥ (β/A) E‖r − b‖: an output far from b costs. With KL, outputs that differ need units that do. The last
+step is for units in [0, 1], where |h − q| is convex in h and so at most its chord, (1 − h) q + h (1 − q); take the mean
+for q = EHⱼ. It is an equality for units that are either on or off: of all units of a given mean activation, those can
+move the output most. To keep A ≤ 1, divide longer rows by their lengths between the epochs of `train_epochs`.
 
 **Case 3a: noise.** The input is
 
     [autoencoder.9]   x̃ = x + σz
 
-The density of x̃ is p_σ(x̃) = ∫ p_d(x) N(x̃; x, σ²I) dx. As a function of x̃, N(x̃; x, σ²I) ∝ exp(−‖x̃ − x‖²/(2σ²)) has the
-gradient ∇N(x̃; x, σ²I) = N(x̃; x, σ²I) (x − x̃)/σ². It is bounded, so that gradient and integral may be exchanged:
+Write N(x̃; x, σ²I) for the density at x̃ of the normal distribution with mean x and covariance σ²I. The density of x̃ is
+p_σ(x̃) = ∫ p_d(x) N(x̃; x, σ²I) dx. As a function of x̃, N(x̃; x, σ²I) ∝ exp(−‖x̃ − x‖²/(2σ²)) has the gradient
+∇N(x̃; x, σ²I) = N(x̃; x, σ²I) (x − x̃)/σ². It is bounded, so that gradient and integral may be exchanged:
 
     ∇p_σ(x̃) = ∫ p_d(x) N(x̃; x, σ²I) (x − x̃)/σ² dx
 
@@ -84,13 +88,15 @@ By Bayes' rule, p_d(x) N(x̃; x, σ²I)/p_σ(x̃) is the density of x given x̃.
     [autoencoder.10]   s(x̃) = (r(x̃) − x̃)/σ²,    and for r = r*:  s(x̃) = ∇ln p_σ(x̃)    (Tweedie's formula)
 
 It holds for every distribution of x, with a density or without, and for every σ > 0, but it is the density of the noisy
-x̃ whose score it gives. Differentiate r*(x̃) = ∫ x p_d(x) N(x̃; x, σ²I) dx / p_σ(x̃) by the quotient rule:
+x̃ whose score it gives. It reads r*(x̃) = x̃ + σ² ∇ln p_σ(x̃), whose derivative is I + σ² ∂²ln p_σ/∂x̃². For another form of
+this derivative, differentiate r*(x̃) = ∫ x p_d(x) N(x̃; x, σ²I) dx / p_σ(x̃) by the quotient rule:
 ∂r*ᵢ/∂x̃ⱼ = E(xᵢ (xⱼ − x̃ⱼ) | x̃)/σ² − E(xᵢ | x̃) E(xⱼ − x̃ⱼ | x̃)/σ². The terms with x̃ⱼ cancel:
 
     [autoencoder.11]   ∂r*/∂x̃ = I + σ² ∂²ln p_σ/∂x̃² = Cov(x | x̃)/σ²,  symmetric, with eigenvalues ≥ 0    (theorem)
 
 So the best denoiser also says how uncertain it is. For any r, s(x̃) − (x − x̃)/σ² = (r(x̃) − x)/σ²; with [autoencoder.2],
-s(x̃) − ∇ln p_σ(x̃) = (r(x̃) − r*(x̃))/σ². Denoising is score matching, on the noise and on the score:
+s(x̃) − ∇ln p_σ(x̃) = (r(x̃) − r*(x̃))/σ². So denoising fits s to the score of the noise, ∇ln N(x̃; x, σ²I) = (x − x̃)/σ², and
+by that to the score of p_σ:
 
     [autoencoder.12]   ½ E‖s(x̃) − (x − x̃)/σ²‖² = J/(2σ⁴)    (theorem: denoising score matching)
     [autoencoder.13]   ½ E‖s(x̃) − ∇ln p_σ(x̃)‖² = (J − J*)/(2σ⁴)    (theorem)
@@ -107,7 +113,7 @@ noise and for masks is in linear/wiener.py.
     [autoencoder.15]   x̃_pixel = 0.299 x_red + 0.587 x_green + 0.114 x_blue
 
 The optimum E(x | x̃) is the mean of the colours that go with these luminances. It is greyer than they are on average:
-for the difference d between a colour and its grey, ‖E(d | x̃)‖ ≤ E(‖d‖ | x̃).
+for the difference d between a colour and its grey, ‖E(d | x̃)‖ ≤ E(‖d‖ | x̃) (Jensen's inequality).
 
 If x is 1 or −1 with equal probabilities, the best denoiser is tanh(x̃/σ²). The score leads to the nearer of the two:
 
@@ -193,7 +199,7 @@ def _kl_sparsity(beta, rho, H):
     mean = check_mean_activations(H.mean(axis=0), "H")  # ρⱼ, shape (m,)
     divergence = rho * np.log(rho / mean) + (1 - rho) * np.log((1 - rho) / (1 - mean))
     slope = (1 - rho) / (1 - mean) - rho / mean  # ∂KL(ρ, ρⱼ)/∂ρⱼ
-    return beta * divergence.sum(), np.broadcast_to(beta / len(H) * slope, H.shape)  # [autoencoder.5] ∂ρⱼ/∂Hᵢⱼ = 1/N
+    return beta * divergence.sum(), np.broadcast_to(beta / len(H) * slope, H.shape)  # [autoencoder.5] (β/N) ∂KL/∂ρⱼ
 
 
 def denoise(sigma: float) -> Task:
