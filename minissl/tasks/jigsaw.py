@@ -23,7 +23,7 @@ is p_d(π_c⁻¹u). All c are equally likely, so by Bayes' rule
 
     [jigsaw.2]   P(c | u) = p_d(π_c⁻¹u)/Σⱼ p_d(πⱼ⁻¹u)      (theorem)
 
-The mean of −ln Q(c | u) is least for Q = P (Gibbs' inequality), so this is the best classifier. Its logits are
+Of all classifiers Q, the mean of −ln Q(c | u) is least for Q = P (Gibbs' inequality). The best one's logits are
 ln p_d(π_c⁻¹u) plus any function of u alone: it compares how plausible the image is in each of the orders, and need not
 know how plausible it is in any. The least loss is the entropy of c given u, which is the entropy ln K of c less what u
 says about c, their mutual information:
@@ -113,7 +113,7 @@ def _jigsaw(shape, grid, permutations, gap, normalised, x, rng):
 
 @np.errstate(under="ignore")
 def normalise(x: Array, floor: float = 10 / 255**2) -> Array:
-    """Mean and contrast divided out along the last axis [jigsaw.5].
+    """The mean subtracted and the contrast divided out along the last axis [jigsaw.5].
 
     The floor is in the units of the variance; its default suits intensities from 0 to 1.
     """

@@ -10,10 +10,13 @@ task, to tell a second view of the same sample from views of other samples: that
     T           target         1 for data, 0 for noise                                      (N + νN, 1)
     w           weight         weight of a noise sample in the loss, where data have 1      number > 0
     p_d, p_n                   density of the data, of the noise                            functions of x
+    J                          loss                                                         number
     y(x), y*(x)                logit: the output of the network; the best one               numbers
     μ           mean           mean of a Gaussian                                           (n,)
     U           axes           its principal axes: orthonormal columns, UᵀU = I             (n, r)
     σ           deviations     its standard deviations along them                           (r,)
+    z           z              standard normal: N(0, I_r), I_r the identity matrix          (r,)
+    ⊙, /                       product and quotient of two vectors: entry by entry
 
 **The task.** Stack data and noise and ask of each row which it is. With the target T, the loss [losses.2] becomes
 
@@ -29,7 +32,7 @@ y = y(x) is
 
     −p_d(x) [1 − sigmoid(y)] + wν p_n(x) sigmoid(y)
 
-It rises with y, so there is a minimum where it is zero and no other: where sigmoid(y)/[1 − sigmoid(y)] = eʸ is equal to
+It rises with y, so the only minimum is where it is zero: where sigmoid(y)/[1 − sigmoid(y)] = eʸ is equal to
 p_d(x)/[wν p_n(x)]. The classifier has learned a ratio of densities (Gutmann & Hyvärinen 2012, equations 4–8):
 
     [noise.2]   y*(x) = ln p_d(x) − ln p_n(x) − ln(wν)      (theorem)
@@ -97,7 +100,7 @@ def _against_noise(noise, nu, balanced, x, rng):
 
 
 def _against(x: Array, e: Array) -> tuple[Array, Array]:
-    """Data (N, n) and what they are told from (M, n), stacked; targets (N + M, 1), 1 for data, 0 for the others."""
+    """Data x (N, n) and other samples e (M, n), stacked; targets (N + M, 1), 1 for data, 0 for the others."""
     target = np.zeros((len(x) + len(e), 1), dtype=x.dtype, like=x)
     target[: len(x)] = 1
     return np.concatenate([x, e]), target  # [noise.1] T = 1 for data, 0 for noise

@@ -8,6 +8,7 @@ The noise is made of the data themselves: what is shuffled is what has to be und
     p_n                      density of the shuffled data                                   function of x
     y(x), y*(x)              logit: the output of the network; the best one                 numbers
     E_d, E_n                 means over the data, over the shuffled data
+    J                        loss [noise.1]                                                 number
     I                        multi-information of the variables, in nats                    number ≥ 0
     R                        correlation matrix of the variables                            (n, n)
     P                        number of patches of an image                                  integer
@@ -18,8 +19,8 @@ The noise is made of the data themselves: what is shuffled is what has to be und
 
     [shuffling.1]   x̃ᵢⱼ = xₗⱼ  with l = πⱼ(i)
 
-Each variable keeps its density pⱼ. Two variables in a row of x̃ come from different samples (but for the chance 1/N that
-it is the same one), so they are independent: p_n(x) = Πⱼ pⱼ(xⱼ). There is one shuffled sample for each sample, hence
+Each variable keeps its density pⱼ. Two variables in a row of x̃ come from different samples (except, with probability
+1/N, from the same one), so they are independent: p_n(x) = Πⱼ pⱼ(xⱼ). There is one shuffled sample for each sample, so
 [noise.2] holds with ν = w = 1, and the mean of y* over the data is a Kullback–Leibler divergence:
 
     [shuffling.2]   y*(x) = ln p_d(x) − Σⱼ ln pⱼ(xⱼ),    E_d y* = ∫ p_d(x) ln [p_d(x)/p_n(x)] dx = I      (theorem)

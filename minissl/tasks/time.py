@@ -13,12 +13,15 @@ Nonlinear independent component analysis by classification. Without time it cann
     h, W, b        (of a net)    features, the last hidden layer; weights and biases after it         (n,), (K, n), (K,)
     qₖ, q          -             sufficient statistic of source k; all of them                        function, (n,)
     λₖ(u), Λ       -             its modulation; the matrix λₖ(u) − λₖ(0), u = 1 … K−1                number, (K−1, n)
+    q₀ₖ, Zₖ(u)     -             what does not depend on u; the normaliser                            function, number
+    ψₖ, hₖ         -             learned functions: of feature k and u; feature k                     functions
     σₖ, ρₖ         -             standard deviation of a source or its innovation; autoregression     numbers
     x′, s′         -             the past: xₜ₋₁, sₜ₋₁                                                 (n,)
     z(x)           z             embedding of the present                                             (m,)
     ẑ(x′)          z_hat         what the past lets one expect of it                                  (m,)
     β(x)           beta          a number for the present                                             number
-    L, I, H        -             cross-entropy in nats; mutual information; conditional entropy       numbers
+    L, J           value         cross-entropies in nats: of the segments, of real and permuted       numbers
+    I, H           -             mutual information; conditional entropy                              numbers
     c(x)           -             a function that may be anything                                      number
     aₖ, pₖ         -             √2/σₖ; density of a source by itself                                 number, function
     δᵢⱼ            dy            gradient of the loss in a logit yᵢⱼ                                  number
@@ -56,8 +59,8 @@ independent. Then Λ⁺Λ is the identity, Λ⁺ = (ΛᵀΛ)⁻¹Λᵀ, and
 
 For if vᵀA = 0, then vᵀq(s) = Σₖ vₖ qₖ(sₖ) would be constant, but its terms are independent and vary. So the features
 are the sufficient statistics up to a linear map: |s| or s², without the sign of s. Linear ICA (goals/ica.py) finds that
-map, if the qₖ(sₖ) are independent over the whole series: if the λₖ(u) are, for u drawn at random (*modulation is
-independent*). In K segments they can be so up to correlations of about 1/√K only; few segments spoil this step, too.
+map if the qₖ(sₖ) are independent over the whole series. They are if the λₖ(u) are independent for a random u (*the
+modulations are independent*). In K segments correlations of about 1/√K remain; few segments spoil this step, too.
 Where Λv = 0 for some v ≠ 0, as when K − 1 < n, the features q(s) + v c(x) have the same logits for every function c:
 they are not identified.
 
@@ -73,9 +76,9 @@ w(u) holds ∂qₖ/∂sₖ and ∂²qₖ/∂sₖ², k = 1 … n (their theorem 1
 the span of n vectors, (qₖ′, qₖ″) for each k: so TCL needs a theorem of its own, and linear ICA in the end.
 
 **Real or permuted past?** (permutation-contrastive learning, PCL; Hyvärinen & Morioka 2017.) The series may be
-stationary if its sources depend on their own past. Real pairs (xₜ, xₜ₋₁) against pairs whose past is from another time.
-They are two views of the same moment; time has made them. One network sees both, stacked, and the target names for each
-present the row of its real past, then that of its permuted one, π a random permutation:
+stationary if its sources depend on their own past. Tell real pairs (xₜ, xₜ₋₁) from pairs whose past is of another time.
+One network sees the N presents and, below them, the N pasts of a series x₀ … x_N. The target names for each present the
+row of its real past, then that of its permuted one, π a random permutation; xᵢ, x′ᵢ are row i of presents and pasts:
 
     [time.8]   input = (x₁ … x_N, x₀ … x_N₋₁);    target of row i: N + i;    target of row N + i: N + π(i)
 
@@ -101,10 +104,10 @@ equation for another past x″; β and pₖ are gone:
     Σₗ |zₗ(x) − ẑₗ(x′)| − Σₗ |zₗ(x) − ẑₗ(x″)| = Σₖ aₖ |sₖ − ρₖs′ₖ| − Σₖ aₖ |sₖ − ρₖs″ₖ|
 
 Choose for any x and k a past with ρₖs′ₖ = sₖ, and nothing else zero on the right. As s moves by ds, the right side has
-the kink aₖ |dsₖ|, so the left side must have it: Σₗ ±|∇zₗ·ds| = aₖ |dsₖ| over the terms that vanish (∇ in s).
-Functions |v·ds| of vectors v no two of which are parallel are linearly independent. So there is a zₗ whose gradient
-points along sₖ alone; one for each k, and there are only n. It has |∂zₗ/∂sₖ| = aₖ, and by continuity the same l and the
-same sign everywhere:
+the kink aₖ |dsₖ|, so the left side must have it: Σₗ ±|∇zₗ·ds| = aₖ |dsₖ| over the terms that vanish (− for
+those with x″; ∇ in s). Functions |v·ds| of vectors v no two of which are parallel are linearly independent. So there is
+a zₗ whose gradient points along sₖ alone; one for each k, and there are only n. It has |∂zₗ/∂sₖ| = aₖ, and by
+continuity the same l and the same sign everywhere:
 
     [time.12]   zₗ(x) = ±aₖsₖ + const,  one l for each k      (theorem)
 
