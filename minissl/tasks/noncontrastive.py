@@ -8,12 +8,15 @@ The task is `two_views`; the losses here compare a view with its partner alone, 
     Z, Z′         Z1, Z2             rows zᵢ, those of the first views; rows z′ᵢ, their partners      (N, m) each
     y             y                  centred: zᵢⱼ less the mean of its column j                       (N, m)
     C             C                  covariance yᵀy/N; or correlation of Z with Z′                    (m, m)
+    diag C                           the diagonal matrix of the Cⱼⱼ                                   (m, m)
+    [s < 1]       deviation < 1      1 where s < 1, else 0                                            (m,)
     s, ẑ          deviation, Y1      standard deviation √(Cⱼⱼ + ε) of a component; standardised y/s   (m,), (N, m)
     λ, μ, κ       invariance, …      weights of the parts of a loss                                   numbers
     G             G1, G2             gradient in the standardised ẑ                                   (N, m)
     A             A_T is Aᵀ          the best linear predictor of T from Y                            (m, m)
     R             R                  what it leaves, Y Aᵀ − T                                         (2N, m)
     W, b          (of the network)   a layer's weights and biases                                     (n_in, n_out)
+    Δ             delta              what a loss returns as its gradient in Y                         (2N, m)
     ρₖ                               canonical correlations of the views [cca.2]                      numbers
 
 If partners are brought together and nothing else is asked, all of the data go to one point: *collapse*. By [views.15] a
@@ -24,15 +27,15 @@ such a term each. The third prevents collapse in a way that no loss function cou
 
     [noncontrastive.1]   J = (λ/N) Σᵢ ‖zᵢ − z′ᵢ‖² + V(Z) + V(Z′),    V(Z) = (μ/2) Σⱼ [1 − sⱼ]₊ + κ Σⱼ≠ₖ Cⱼₖ²
 
-Each component shall vary, s ≥ 1, and no two alike. This is m times the loss of the authors' program, but for its N − 1
-in place of N in variances. dC = (dyᵀy + yᵀdy)/N, and dsⱼ = Σᵢ yᵢⱼ dyᵢⱼ/(N sⱼ), so that
+Each component should vary, s ≥ 1, and no two alike. This is m times the loss of the authors' program, except that
+variances there have N − 1 in place of N. dC = (dyᵀy + yᵀdy)/N, and dsⱼ = Σᵢ yᵢⱼ dyᵢⱼ/(N sⱼ), so that
 
     [noncontrastive.2]   ∂V/∂Z = −(μ/2N) y ⊙ [s < 1]/s + (4κ/N) y (C − diag C)
 
-It is the gradient in y as well: dy is dz less its mean over the samples, and the means of this gradient are zero, as
-those of y are.
+This is the gradient in y. It is also that in Z: dy is dz less its mean over the samples, and that mean does not count,
+as the means of this gradient are zero, like those of y.
 
-**Barlow Twins** (Zbontar et al. 2021): the correlation matrix of the two views shall be the identity.
+**Barlow Twins** (Zbontar et al. 2021): the correlation matrix of the two views should be the identity.
 
     [noncontrastive.3]   J = Σⱼ (1 − Cⱼⱼ)² + λ Σⱼ≠ₖ Cⱼₖ²,    C = Ẑᵀ Ẑ′/N,    ẑ = y/s
                          G = ∂J/∂Ẑ = Ẑ′ (∂J/∂C)ᵀ/N,    G′ = ∂J/∂Ẑ′ = Ẑ ∂J/∂C/N
@@ -42,7 +45,7 @@ means over the samples of G and of ẑ, is zero, so
 
     [noncontrastive.4]   ∂J/∂z = (G − ẑ ⊙ mean(G ⊙ ẑ))/s    (mean over the samples)
 
-*It is not canonical correlation analysis*, though for a linear network both know the correlations of the views alone,
+*It is not canonical correlation analysis*, though for a linear network both depend on the views' correlations alone,
 and C = diag(ρ₁ … ρ_m) at the canonical variates. Let m = 2. If *both* components are the first variate, all of C is ρ₁:
 
     [noncontrastive.5]   J = 2 (1 − ρ₁)² + 2λ ρ₁²,  and (1 − ρ₁)² + (1 − ρ₂)² for the first two variates      (theorem)
@@ -54,8 +57,8 @@ embedding from the other's. Here it is the best linear one there is in the batch
 
     [noncontrastive.6]   J = (1/2N) ‖R‖²,    R = Y Aᵀ − T,    where RᵀY = 0    (the normal equations for A)
 
-As ∂J/∂A = 0, ∂J/∂Y is that for constant A. With both sides differentiated, let Y → (1 + ε)Y: T and R grow likewise and
-J by (1 + ε)². That is Euler's theorem for functions of degree two:
+As ∂J/∂A = 0, ∂J/∂Y is that for constant A. With both sides differentiated, let Y → (1 + ε)Y: T and R grow likewise, by
+1 + ε, and J by (1 + ε)². That is Euler's theorem for functions of degree two:
 
     [noncontrastive.7]   ⟨Y, ∂J/∂Y⟩ = 2J
 
@@ -93,7 +96,7 @@ from minissl._arrays import Loss
 from minissl._checks import check_number, check_partners
 from minissl.tasks.views import _join, _split
 
-EPSILON = 1e-4  # under each variance, so that a component that does not vary has a gradient
+EPSILON = 1e-4  # added to each variance, so that a component that does not vary has a gradient
 
 
 def vicreg(invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Loss:
@@ -173,7 +176,7 @@ def _simsiam(hold_target, output, target):
     output, target, _ = check_partners(output, target)
     A_T = np.linalg.pinv(output) @ output[target]
     R = output @ A_T - output[target]  # [noncontrastive.6] Y Aᵀ − T
-    value = (R * R).sum() / len(R)
+    value = (R * R).sum() / len(R)  # [noncontrastive.6] (1/2N) ‖R‖²
     delta = 2 / len(R) * R @ A_T.T  # [noncontrastive.8] (1/N) R A
     if not hold_target:
         delta = delta - 2 / len(R) * R[target]  # [noncontrastive.7] row k of Y is row target[k] of T

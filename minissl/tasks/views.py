@@ -8,7 +8,7 @@ images do not. What the changes take away, the network learns to ignore.
     v, v′         input              two views of each sample: all v, then all v′                     (2N, n)
     z, z′         output             their embeddings, the network's output, in the same order        (2N, m)
     Z, Z′         Z1, Z2             rows zᵢ; rows z′ᵢ, the partners of the zᵢ                        (N, m) each
-    S             S                  what the critic s says of all pairs, Sᵢⱼ = s(vᵢ, v′ⱼ)            (N, N)
+    S             S                  scores of all pairs by the *critic* s: Sᵢⱼ = s(vᵢ, v′ⱼ)          (N, N)
     τ             temperature        divides the critic                                               number
     ẑ             (from _unit)       z/‖z‖, a point of the unit sphere                                (m,)
     J, L          value              a loss; that in one direction alone                              numbers
@@ -16,7 +16,7 @@ images do not. What the changes take away, the network learns to ignore.
     p(v, v′)                         density of the pairs; p(v), p(v′) of a view by itself            functions
     I, E                             mutual information of v and v′ in nats; mean                     number ≥ 0
     c             own                which of the v′ⱼ is the partner                                  1 … N
-    t, I_α        t                  scale of the uniformity; modified Bessel function                number, function
+    t, I_α, Γ     t                  scale of the uniformity; modified Bessel, gamma function         number, functions
     P_uw, p_u                        probability of the pair (u, w), of u, if there are K views       numbers
     f, F, Ā                          embedding f(u) of each; matrices (K, m) and (K, K) of these      (m,)
 
@@ -60,8 +60,8 @@ N candidates no more than ln N nats can be seen: hence large batches, and no tru
 
 Here the PMI is not the optimum: the other candidates come in pairs, vₖ with v′ₖ, and how well *they* go together says
 something, too. (For N = 2, v′₁ is the partner of v₁ with odds p(v₁, v′₁) p(v₂, v′₂) to p(v₁, v₂) p(v′₁, v′₂), not
-p(v₁, v′₁) p(v₂) to p(v₁, v₂) p(v′₁).) In the test the mean gradient at the PMI is not zero. As N grows, this ceases to
-matter.
+p(v₁, v′₁) p(v₂) to p(v₁, v₂) p(v′₁).) A test finds that the mean gradient at the PMI is not zero. As N grows, this
+ceases to matter.
 
 **Alignment and uniformity** (Wang & Isola 2020) measure the two halves of what the cosine asks for: partners at the
 same place of the sphere, and all samples evenly spread over it. They are losses, too; the first alone collapses.
@@ -70,11 +70,11 @@ same place of the sphere, and all samples evenly spread over it. They are losses
     [views.9]   uniformity = ln [1/(N(N−1)) Σᵢ≠ⱼ exp(−t ‖ẑᵢ − ẑⱼ‖²)],  the mean of that of Z and that of Z′
 
 For points uniform on the sphere ‖ẑ − ẑ′‖² = 2 − 2 cos ∠(ẑ, ẑ′), and the mean of exp(κ cos) is known (the normaliser of
-the von Mises–Fisher distribution). It is the least that uniformity can be, in the limit of many points:
+the von Mises–Fisher distribution). For κ = 2t it gives the least that uniformity can be, in the limit of many points:
 
     [views.10]   ln E exp(−t ‖ẑ − ẑ′‖²) = −2t + ln [Γ(m/2) t^(−α) I_α(2t)],    α = m/2 − 1      (theorem)
 
-−1.5750 for t = 2 on the circle (m = 2, where it is −4 + ln I₀(4)). And for many candidates ln Σⱼ exp Sᵢⱼ − ln N tends
+For t = 2 on the circle (m = 2) it is −4 + ln I₀(4) = −1.5750. And for many candidates ln Σⱼ exp Sᵢⱼ − ln N tends
 to the logarithm of a mean, so that InfoNCE becomes an alignment and a uniformity (their theorem 1):
 
     [views.11]   J − ln N → −E s(v, v′) + ½ E_v ln E_v′ exp s(v, v′) + ½ E_v′ ln E_v exp s(v, v′)      (theorem)
@@ -86,7 +86,7 @@ for bounded s; within the logarithms v and v′ are independent.
     [views.12]   J = −(2/N) Σᵢ Sᵢᵢ + 1/(N(N−1)) Σᵢ≠ⱼ Sᵢⱼ²,    S = Z Z′ᵀ
     [views.13]   ∂J/∂Z = G Z′,    ∂J/∂Z′ = Gᵀ Z,    Gᵢᵢ = −2/N,  Gᵢⱼ = 2 Sᵢⱼ/(N(N−1))
 
-Its mean is −2 E z·z′ + E(z·z⁻)², where z⁻ is from another sample. Let there be K possible views, P_uw = P_wu the
+Its mean is −2 E z·z′ + E(z·z⁻)², where z⁻ is z′ of another sample. Let there be K possible views, P_uw = P_wu the
 probability of the pair (u, w), and p_u = Σ_w P_uw. With Ā_uw = P_uw/√(p_u p_w), and √p_u f(u) the rows of F, the two
 terms are −2⟨Ā, FFᵀ⟩ and ‖FFᵀ‖². Completing the square, then by the theorem of Eckart & Young,
 
@@ -144,7 +144,7 @@ def _two_views(augment, x, rng):
     N = len(x)
     views = [check_array(augment(x, rng), "augment", shape=(N, None), dtype=x.dtype) for _ in range(2)]
     target = np.arange(2 * N, like=x)
-    return np.concatenate(views), np.where(target < N, target + N, target - N)  # [views.1]
+    return np.concatenate(views), np.where(target < N, target + N, target - N)  # [views.1] rows of v′ᵢ, of vᵢ
 
 
 def info_nce(temperature: float, cosine: bool = True) -> Loss:
@@ -164,7 +164,7 @@ def _info_nce(temperature, cosine, output, target):
     own = np.arange(len(S), like=target)
     L, G = softmax_cross_entropy(S, own)
     L_, G_ = softmax_cross_entropy(S.T, own)
-    G = (G + G_.T) / 2
+    G = (G + G_.T) / 2  # [views.3] Gᵢⱼ
     delta = _join(G @ Z2 / temperature, G.T @ Z1 / temperature, partner)  # [views.3] G Z′/τ,  Gᵀ Z/τ
     return (L + L_) / 2, _through_unit(delta, Y, length) if cosine else delta
 
@@ -186,7 +186,7 @@ def _nt_xent(temperature, output, target):
 
 @np.errstate(under="ignore")
 def spectral_contrastive(output: Array, target: Array) -> tuple[float, Array]:
-    """−2 E z·z′ + E(z·z⁻)², without bias from a batch [views.12, views.13]. One sample has no other: the first term."""
+    """−2 E z·z′ + E(z·z⁻)², estimated without bias [views.12, views.13]; of one sample alone only the first term."""
     output, target, partner = check_partners(output, target)
     Z1, Z2 = _split(output, partner)
     N = len(Z1)
@@ -194,7 +194,7 @@ def spectral_contrastive(output: Array, target: Array) -> tuple[float, Array]:
     own = np.identity(N, dtype=S.dtype, like=S)
     others = (1 - own) / (N * max(N - 1, 1))
     value = (others * S * S - 2 / N * own * S).sum()  # [views.12] −(2/N) Σᵢ Sᵢᵢ + 1/(N(N−1)) Σᵢ≠ⱼ Sᵢⱼ²
-    G = 2 * others * S - 2 / N * own  # [views.13]
+    G = 2 * others * S - 2 / N * own  # [views.13] Gᵢⱼ = 2 Sᵢⱼ/(N(N−1)),  Gᵢᵢ = −2/N
     return value, _join(G @ Z2, G.T @ Z1, partner)
 
 
