@@ -12,8 +12,8 @@
     x̄            mean                 mean of an image over its pixels                                 number
     g            g                    logarithm of the factor of the contrast                          number
 
-Which changes an image is shown under decides what a network learns from two views of it: what the views share. So they
-are the prior knowledge of the method. A turned 6 is a 9; what is shifted by a pixel is the same digit.
+The choice of these changes decides what a network learns from two views of an image: what the views share. So it is the
+prior knowledge of the method. A turned 6 is a 9; what is shifted by a pixel is the same digit.
 
 **An affine map.** The changed image takes its value at p from the place q of the original:
 

@@ -29,7 +29,7 @@ value before that is fed back, and the result is not a forecast but a possible f
     [prediction.3]   x̂ₜ₊ₕ = f(x̂ₜ₊ₕ₋ₚ, …, x̂ₜ₊ₕ₋₁) + eₜ₊ₕ  (0 in a forecast),      x̂ₜ₊ₖ = xₜ₊ₖ for k ≤ 0
 
 **Is a forecast fed back the conditional mean?** One value ahead it is, if f is. Two ahead let xₜ₊₁ = f(xₜ) + eₜ₊₁ with
-mean 0 and variance σ², independent of the past (p = 1, to be short). Then xₜ₊₁ = x̂ₜ₊₁ + e, and what is wanted is
+mean 0 and variance σ², independent of the past (p = 1, for brevity). Then xₜ₊₁ = x̂ₜ₊₁ + e, and what is wanted is
 
     E(xₜ₊₂ | xₜ) = E f(x̂ₜ₊₁ + e) ≈ f(x̂ₜ₊₁) + ½ f″(x̂ₜ₊₁) σ²,      not  x̂ₜ₊₂ = f(x̂ₜ₊₁)
 
@@ -76,7 +76,7 @@ def windows(x: Array, length: int) -> Array:
     """All windows of a series (T,) or (T, n), as a read-only view that costs no memory.
 
     Row t is (xₜ, …, xₜ₊ₗ₋₁), l = length: shape (T − l + 1, l) or (T − l + 1, l, n). Integers, such as word numbers,
-    stay integers. A gap (NaN) is refused: cut the series there or fill it.
+    stay integers. A gap (NaN) is an error: cut the series there or fill it.
     """
     x = check_series(x, "x")
     length = check_count(length, "length", high=len(x))

@@ -43,10 +43,10 @@ each logit gets an independent Gumbel variable G, with P(G < g) = exp(−e⁻ᵍ
 and S = Σᵤ exp(zᵤ), over the allowed words. The largest z + G is at v, with the value g, if G_v = g − z_v and all other
 Gᵤ < g − zᵤ; its probability is
 
-    ∫ e^{−(g − z_v)} exp(−e^{−(g − z_v)}) Πᵤ≠ᵥ exp(−e^{−(g − zᵤ)}) dg  =  e^{z_v} ∫ e⁻ᵍ exp(−S e⁻ᵍ) dg
+    ∫ e^(z_v − g) exp(−e^(z_v − g)) Πᵤ≠ᵥ exp(−e^(zᵤ − g)) dg  =  exp(z_v) ∫ e⁻ᵍ exp(−S e⁻ᵍ) dg
 
-as all exponentials of exponentials together make exp(−Σᵤ e^{zᵤ} e⁻ᵍ). Substitute q = e⁻ᵍ, dq = −e⁻ᵍ dg; g from −∞ to ∞
-is q from ∞ to 0, and the integral is ∫₀^∞ exp(−S q) dq = 1/S. Hence e^{z_v}/S, which is [words.4]:
+as all exponentials of exponentials together make exp(−Σᵤ exp(zᵤ) e⁻ᵍ). Substitute q = e⁻ᵍ, dq = −e⁻ᵍ dg; g from −∞ to ∞
+is q from ∞ to 0, and the integral is ∫₀^∞ exp(−S q) dq = 1/S. Hence exp(z_v)/S, which is [words.4]:
 
     [words.5]   argmaxᵥ (Y_v/τ + G_v), over the allowed words, is v with probability P_τ(v)
 
@@ -62,7 +62,7 @@ is q from ∞ to 0, and the integral is ∫₀^∞ exp(−S q) dq = 1/S. Hence e
 >>> def bigram(contexts):
 ...     with np.errstate(divide="ignore"):
 ...         return np.log(counts[contexts[:, -1]])  # logits; −∞ for what has never followed
->>> surprise = 2 * np.log(2) + 2 * np.log(4)  # in "the" → cat, cat, mat, hat lies all there is to learn by heart
+>>> surprise = 2 * np.log(2) + 2 * np.log(4)  # uncertain is only what follows "the": cat, cat, mat, hat
 >>> print(round(perplexity(bigram, pairs), 6), np.exp(surprise / len(pairs)).round(6))
 1.377009 1.377009
 >>> print(" ".join(words.decode(generate(bigram, words.encode(["cat"])[None], 4, top_k=1, rng=0)[0])))
