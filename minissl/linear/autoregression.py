@@ -13,6 +13,7 @@
     K           K              Kᵢⱼ = Σₜ (xₜ₋ᵢ − x̄ᵢ)(xₜ₋ⱼ − x̄ⱼ),  i, j = 0 … p                     (p+1, p+1)
     m, uₜ       m, u           mean of the series; centred series uₜ = xₜ − m                      number, (T,)
     c           c              power of two next to the largest |xₜ|; the code computes with x/c   number
+    r_k         r              autocovariance of the series at lag k, zeros beyond its ends        number
     Γ                          autocovariance of the process, Γᵢⱼ = Cov(xₜ₋ᵢ, xₜ₋ⱼ), i, j ≥ 1      (p, p)
     ψₖ          psi            what a shock of 1 at time t adds to xₜ₊ₖ                            number
 
@@ -25,8 +26,8 @@ The model is [prediction.1] with a linear f:
 
     [autoregression.2]   XᵀX b = Xᵀy
 
-and as J is convex, this is the minimum. Line 0 says that the errors add up to zero: a₀ = x̄₀ − Σⱼ aⱼ x̄ⱼ. Put into the
-other lines, it takes the means out of all products:
+and as J is convex, this is the minimum. Its first line says that the errors add up to zero: a₀ = x̄₀ − Σⱼ aⱼ x̄ⱼ. Put
+into the other lines, it takes the means out of all products:
 
     [autoregression.3]   Σⱼ Kᵢⱼ aⱼ = Kᵢ₀,  i, j = 1 … p;      a₀ = x̄₀ − Σⱼ aⱼ x̄ⱼ
 
@@ -66,9 +67,9 @@ products with the same lag are equal. With r_k = (1/T) Σₜ uₜ uₜ₋ₖ, t 
     [autoregression.7]   Σⱼ r_|i−j| aⱼ = rᵢ,  i, j = 1 … p;      a₀ = m (1 − Σⱼ aⱼ)
 
 It differs from least squares by at most p products at either end, out of N, that is by O(1/T), and has the same limit
-[autoregression.5]; it is stable, if the matrix is regular. But a nearly periodic series, predictable but for a noise of
-1e-6, cannot be predicted across the step to zero: K is then almost singular, and an error of O(1/T) outweighs its small
-eigenvalues. Least squares sees no step.
+[autoregression.5]; it is stable, if the matrix is invertible. But a nearly periodic series, predictable but for a noise
+of 1e-6, cannot be predicted across the step to zero: K is then almost singular, and an error of O(1/T) outweighs its
+small eigenvalues. Least squares sees no step.
 
 **Stability.** With eₜ = 0 and a₀ = 0, [autoregression.1] is a linear recurrence. xₜ = zᵗ solves it iff zᵖ = Σᵢ aᵢ zᵖ⁻ⁱ,
 and all solutions are sums of such (times powers of t where a root is multiple). A constant a₀ only moves the point

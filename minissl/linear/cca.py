@@ -28,8 +28,8 @@ The largest aᵀTa′ over unit vectors, one after the other, are the singular v
 By Cauchy–Schwarz ρₖ ≤ 1. And E zₖz′ₗ = uₖᵀTvₗ = 0 for k ≠ l: each variate goes with one of the other view alone.
 
 **Computed without a covariance**, like [pca.14] (Björck & Golub 1973): let the columns of Q, Q′ be orthonormal and span
-those of y and y′. Then C = RᵀR, T becomes QᵀQ′ in these coordinates, and its singular values are the cosines of the
-angles between the two subspaces of ℝᴺ:
+those of y and y′. Then C = RᵀR, so R = OC^(½) with OᵀO = Id; T becomes QᵀQ′ in these coordinates, and its singular
+values are the cosines of the angles between the two subspaces of ℝᴺ:
 
     [cca.3]   y = √N QR,  y′ = √N Q′R′,    QᵀQ′ = UΣVᵀ,    W = UᵀR⁻ᵀ,  W′ = VᵀR′⁻ᵀ
 
@@ -52,8 +52,9 @@ a pair has −½ ln(1 − ρₖ²) nats [shuffling.3], and an invertible linear 
 
 since E z·z′ = tr(GTG′ᵀ) with GGᵀ = G′G′ᵀ = Id, which is at most ρ₁ + … + ρ_m (von Neumann's trace inequality).
 
-*The spectral contrastive loss of linear networks*, z = G C^(−½) y, z′ = G′ C′^(−½) y′. Its mean, −2 E z·z′ + E(z·z⁻)²,
-is −2 tr(GTG′ᵀ) + tr(GGᵀG′G′ᵀ), and ⟨T, GᵀG′⟩ = tr(GTG′ᵀ), ‖GᵀG′‖² = tr(GGᵀG′G′ᵀ). So by the theorem of Eckart & Young
+*The spectral contrastive loss of linear networks*, z = G C^(−½) y, z′ = G′ C′^(−½) y′. Its mean, −2 E z·z′ + E(z·z⁻)²
+with z⁻ the z′ of another sample, is −2 tr(GTG′ᵀ) + tr(GGᵀG′G′ᵀ), and ⟨T, GᵀG′⟩ = tr(GTG′ᵀ), ‖GᵀG′‖² = tr(GGᵀG′G′ᵀ). So
+by the theorem of Eckart & Young
 
     [cca.7]   J = ‖T − GᵀG′‖² − ‖T‖² ≥ −Σₖ ρₖ²,   k = 1 … m;   equality where z has components √ρₖ wₖ·y,
               and z′ has √ρₖ w′ₖ·y′      (theorem)

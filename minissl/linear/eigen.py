@@ -11,6 +11,8 @@
     K        K              Gram matrix yyᵀ/N                                            (N, N)
     Qⱼ       Q              blocks of b columns, all together orthonormal                (n, b)
     T        T              C in their basis, (Q₁ … Qⱼ)ᵀ C (Q₁ … Qⱼ)                     (jb, jb)
+    Rⱼ, Eⱼ   R, (of U)      the R of a QR decomposition; last b columns of the identity  (b, b), (jb, b)
+    θ, u     theta, U       an eigenvalue of T and its eigenvector                       number, (jb,)
     eps      -              rounding of the data's dtype: 6e-8 or 1e-16                  number
 
 **How exact must a covariance be?** Let "sine" be that of the largest principal angle between the space of the first m
@@ -20,12 +22,12 @@ eigenvectors of C and that of C + Δ. Then
     [eigen.2]   sine ≤ 2‖Δ‖/(λ_m − λ_{m+1})                                                          (theorem)
 
 (Davis & Kahan 1970; Yu, Wang & Samworth 2015). Proof: let V hold the first m eigenvectors of C as columns, U the last
-n − m of C + Δ, and X = UᵀV, whose norm is the sine. CV = VΛ and Uᵀ(C + Δ) = Λ̂Uᵀ give UᵀΔV = Λ̂X − XΛ. A multiple of
-the identity, added to C, changes neither side, so C and C + Δ may be taken positive. Then ‖XΛ‖ ≥ λ_m ‖X‖ and
-‖Λ̂X‖ ≤ λ̂_{m+1} ‖X‖, so ‖Δ‖ ≥ (λ_m − λ̂_{m+1}) ‖X‖; and λ̂_{m+1} ≤ λ_{m+1} + ‖Δ‖ (Weyl). For [eigen.2]: if ‖Δ‖ is at most
-half the gap λ_m − λ_{m+1}, then the last denominator of [eigen.1] is at least half the gap; if it is more, the right
-side is above 1. Without "− ‖Δ‖" and without the 2 it is not true: C = diag(1, 0) and Δ = diag(−0.51, 0.51) have
-‖Δ‖/(λ₁ − λ₂) = 0.51, and a sine of 1.
+n − m of C + Δ, and X = UᵀV, whose norm is the sine. CV = VΛ and Uᵀ(C + Δ) = Λ̂Uᵀ, with their eigenvalues in the
+diagonal matrices Λ and Λ̂, give UᵀΔV = Λ̂X − XΛ. A multiple of the identity, added to C, changes neither side, so C and
+C + Δ may be taken to be positive definite. Then ‖XΛ‖ ≥ λ_m ‖X‖ and ‖Λ̂X‖ ≤ λ̂_{m+1} ‖X‖, so ‖Δ‖ ≥ (λ_m − λ̂_{m+1}) ‖X‖;
+and λ̂_{m+1} ≤ λ_{m+1} + ‖Δ‖ (Weyl). For [eigen.2]: if ‖Δ‖ is at most half the gap λ_m − λ_{m+1}, then the last
+denominator of [eigen.1] is at least half the gap; if it is more, the right side is above 1. Without "− ‖Δ‖" and without
+the 2 it is not true: C = diag(1, 0) and Δ = diag(−0.51, 0.51) have ‖Δ‖/(λ₁ − λ₂) = 0.51, and a sine of 1.
 
 Rounding makes ‖Δ‖ about eps λ₁ on each of the three ways below, and moves each variance by about as much (Weyl): those
 below eps λ₁ are lost. So `pca.by_svd` comes here with large data only.

@@ -13,6 +13,8 @@
     R        R              RᵀR = C, by QR; r = min(N, n), and C in r dimensions           (r, r)
     F, L, B  F, L, B        encoder of white input; LᵀL = FFᵀ; a decoder scaled, ALᵀ       (m, r), (m, m), (r, m)
     I, Id    -              a choice of m of the n eigenvectors; an identity matrix        set, any
+    G, O     -              any invertible, any orthogonal matrix                          (m, m)
+    z        -              white input, E zzᵀ = Id, with y = Rᵀz                          (r,)
     κ        kappa          weight decay                                                   number ≥ 0
     eps      -              rounding, 1e-16 in float64                                     number
 
@@ -55,18 +57,18 @@ J ≥ E‖y − Πy‖² = tr C − tr(ΠC), and tr(ΠC) = Σᵢ πᵢλᵢ with
 λ₁ + … + λ_m (Ky Fan 1949). For the matrix of all samples this is the theorem of Eckart & Young (1936): of all matrices
 of rank m, the nearest is the singular value decomposition, cut off after m terms.
 
-The minimum fixes a subspace only: AG, G⁻¹W has the same J for every invertible G. The axes within it are brought back
-at the end, as those of the data projected on A's range.
+The minimum fixes a subspace only: AG, G⁻¹W has the same J for every invertible G. The axes within it are recovered at
+the end, as those of the data projected on A's range.
 
 How is it found? J depends on y through C alone. So let y = Rᵀz with z white, E zzᵀ = Id, and let the encoder read z,
-s = Fz, where F = WRᵀ. In sums of squares of matrix entries, then,
+s = Fz, where F = WRᵀ. With ‖·‖² the sum of the squares of a matrix's entries, E‖Mz‖² = ‖M‖², so
 
     [pca.8]   J = E‖Rᵀz − AFz‖² = ‖R − FᵀAᵀ‖²
 
-r pairs (input: row k of Id, target: row k of R) in place of N. Nor need the steps be equally long in all units. Choose
-G so that A has orthonormal columns; the best encoder for it is W = Aᵀ, F = AᵀRᵀ. Search in F and B = ALᵀ, where LᵀL =
-FFᵀ is the covariance of s: the second derivatives of J in F alone are 2 Id, and in B alone. In both together their
-eigenvalues at the minimum are, for each i ≤ m < j,
+This is the error of r pairs (input: row k of Id, target: row k of R) in place of N. Nor need the steps be equally long
+in all units. Choose G so that A has orthonormal columns; the best encoder for it is W = Aᵀ, F = AᵀRᵀ. Search in F and
+B = ALᵀ, where LᵀL = FFᵀ is the covariance of s: the second derivatives of J in F alone are 2 Id, and in B alone. In
+both together their eigenvalues at the minimum are, for each i ≤ m < j,
 
     [pca.9]   2(1 ± √(λⱼ/λᵢ)),   and 0 and 4 for what moves within the subspace      (theorem)
 
@@ -74,9 +76,9 @@ so that only λ_{m+1}/λ_m decides how many steps are needed, not how far λ₁ 
 row √λᵢ uᵢᵀ of F moves by αuⱼᵀ and the column √λᵢ vᵢ of B by βvⱼ, J grows by α² + β² − 2αβ√(λⱼ/λᵢ). Tong, Ma & Chi 2021
 scale gradient descent in this way.)
 
-There are no other minima if C is regular and its eigenvalues are distinct (Baldi & Hornik 1989, Fact 4): the critical
-points of rank m are A = V_I G, W = G⁻¹V_Iᵀ, those of lower rank have fewer vectors, and all are saddles but I =
-{1, …, m}. Of this, what is shown and tested here is A = Wᵀ = V_I, the vᵢ with i ∈ I, for any C:
+There are no other minima if C is invertible and its eigenvalues are distinct (Baldi & Hornik 1989, Fact 4): the
+critical points of rank m are A = V_I G, W = G⁻¹V_Iᵀ, those of lower rank have fewer vectors, and all are saddles but
+I = {1, …, m}. Of this, what is shown and tested here is A = Wᵀ = V_I, the vᵢ with i ∈ I, for any C:
 
     [pca.10]  ∂J/∂A = 0,  ∂J/∂W = 0,  J = Σ λᵢ over i ∉ I      (theorem)
 
@@ -212,7 +214,7 @@ def _gradient(Y, w):
     return Cw, g, float(np.linalg.norm(g)) <= 1e-11 * variance + 1e-28
 
 
-@np.errstate(under="ignore")  # also where a program has NumPy raise it: what underflows is zero beside the rest
+@np.errstate(under="ignore")  # even if the caller makes NumPy raise on underflow: such a number is zero beside the rest
 def by_variance(x: Array, m: int, *, search: Callable = locally_optimal_iteration, rng=0) -> PCA:
     """PCA by greatest variance, one direction at a time [pca.1], each searched for from a random start, in float64.
 
@@ -263,7 +265,7 @@ def by_reconstruction(x: Array, m: int, *, rng=0) -> PCA:
     for _ in range(STEPS // 100):
         A = np.linalg.qr(Y.T @ F.T)[0]  # the range of the best decoder for F
         F = (Y @ A).T  # the best encoder for A: s = Aᵀy
-        Q, L = np.linalg.qr(np.concatenate([F.T, 1e-8 * np.identity(m, like=R)]))  # LᵀL = FFᵀ, and L is regular
+        Q, L = np.linalg.qr(np.concatenate([F.T, 1e-8 * np.identity(m, like=R)]))  # LᵀL = FFᵀ, and L is invertible
         e = Y - F.T @ A.T
         distance = float(np.linalg.norm(np.linalg.solve(L, Q[: len(R)].T @ e)))  # from A to the best decoder for F
         if distance <= 1e-7:

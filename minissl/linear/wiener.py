@@ -6,6 +6,7 @@
     C         C                  covariance E(xxᵀ)                                                  (n, n)
     λₖ, vₖ    eigenvalues, V     eigenvalues and eigenvectors of C                                  numbers, (n,)
     σ         sigma              standard deviation of Gaussian noise                               number
+    M         -                  mask: 1 where a component is kept, 0 where it is masked            (n,)
     p, q      p, q               probability that a component is masked; q = 1 − p that it is kept  numbers
     B         B                  Bⱼₖ = 1 where components j and k are masked together, else 0       (n, n)
     K, Λ      K, precision       second moments of x̃, divided by q; Λ = K⁻¹                         (n, n)
