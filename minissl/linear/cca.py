@@ -25,7 +25,7 @@ The largest aᵀTa′ over unit vectors, one after the other, are the singular v
 
     [cca.2]   C^(−½) B C′^(−½) = UΣVᵀ,    ρₖ = Σₖₖ,    wₖ = C^(−½) uₖ,    w′ₖ = C′^(−½) vₖ
 
-By Cauchy–Schwarz ρₖ ≤ 1. And E zₖz′ₗ = uₖᵀTvₗ = 0 for k ≠ l: each variate goes with one of the other view alone.
+By Cauchy–Schwarz ρₖ ≤ 1. And E zₖz′ₗ = uₖᵀTvₗ = 0 for k ≠ l: a variate is correlated with one of the other view only.
 
 **Computed without a covariance**, like [pca.14] (Björck & Golub 1973): let the columns of Q, Q′ be orthonormal and span
 those of y and y′. Then C = RᵀR, so R = OC^(½) with OᵀO = Id; T becomes QᵀQ′ in these coordinates, and its singular

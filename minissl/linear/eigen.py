@@ -99,7 +99,7 @@ def all_eigenvectors(C, m, dtype=None):
 
 
 def few_eigenvectors(C, m, dtype):
-    """The same; by block Lanczos where that is quicker, as exactly as data of `dtype` deserve."""
+    """The same; by block Lanczos where that is quicker, to the accuracy of `dtype`."""
     n, found = len(C), None
     if n >= 500 and 24 * (m + 4) <= n:
         found = block_lanczos(lambda Q: C @ Q, _start(n, m, C), m, RESIDUAL[dtype])
@@ -187,7 +187,7 @@ def block_lanczos(product, start, m, residual):
         T = np.concatenate([np.concatenate([T, H[:k].T]), H], axis=1)  # symmetric: its last block row is Hᵀ
         Q, R = np.linalg.qr(Z - basis @ H)  # [eigen.5] C (Q₁ … Qⱼ) = (Q₁ … Qⱼ) T + Qⱼ₊₁ Rⱼ Eⱼᵀ
         theta, U = np.linalg.eigh(T)
-        unit = float(theta[-1]) or 1.0  # or the squares of small residuals would vanish
+        unit = float(theta[-1]) or 1.0  # without it the squares of small residuals could underflow
         if float(np.linalg.norm(R / unit @ U[-b:, -m:], axis=0).max()) <= residual:  # [eigen.6] ‖Rⱼ Eⱼᵀu‖
             return (basis @ U[:, ::-1][:, :m]).T, theta[::-1][:m]
         if 4 * (k + 2 * b) > n:

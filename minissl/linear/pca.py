@@ -61,7 +61,7 @@ The minimum fixes a subspace only: AG, G⁻¹W has the same J for every invertib
 the end, as those of the data projected on A's range.
 
 How is it found? J depends on y through C alone. So let y = Rᵀz with z white, E zzᵀ = Id, and let the encoder read z,
-s = Fz, where F = WRᵀ. With ‖·‖² the sum of the squares of a matrix's entries, E‖Mz‖² = ‖M‖², so
+s = Fz, where F = WRᵀ. As E zzᵀ = Id, the mean below is a sum of squares of a matrix's entries:
 
     [pca.8]   J = E‖Rᵀz − AFz‖² = ‖R − FᵀAᵀ‖²
 
