@@ -100,7 +100,7 @@ def located(path) -> pathlib.Path:
 
 
 def _kinds(net, optimizer, rng):
-    """What must be the same in a file and at hand."""
+    """What must be the same in the file and in the arguments."""
     check_saved_parts(net, optimizer, rng)
     return {
         "format": FORMAT,
@@ -112,7 +112,7 @@ def _kinds(net, optimizer, rng):
 
 
 def _fit(path, net, optimizer, rng):
-    """The contents of a checkpoint, which fits what is at hand, or an error. Nothing is changed."""
+    """The contents of a checkpoint that fits the arguments, or an error. Nothing is changed."""
     wanted, contents = _kinds(net, optimizer, rng), _read(path)
 
     def check(right, name, held, expected):

@@ -2,7 +2,7 @@
 
     symbol   in code   meaning                                                number
     u        share     share of the training that is done                     0 … 1
-    α        learning_rate of the optimizer
+    α        -         learning rate of the optimizer                         number > 0
     f(u)               factor: the step at share u is taken with α f(u)       0 … 1
 
 Stochastic gradients are noisy. With a constant step the parameters end up jumping around the minimum, at a distance

@@ -18,11 +18,11 @@ Nonlinear independent component analysis by classification. Without time it cann
     σₖ, ρₖ         -             standard deviation of a source or its innovation; autoregression     numbers
     x′, s′         -             the past: xₜ₋₁, sₜ₋₁                                                 (n,)
     z(x)           z             embedding of the present                                             (m,)
-    ẑ(x′)          z_hat         what the past lets one expect of it                                  (m,)
+    ẑ(x′)          z_hat         its prediction from the past                                         (m,)
     β(x)           beta          a number for the present                                             number
     L, J           value         cross-entropies in nats: of the segments, of real and permuted       numbers
     I, H           -             mutual information; conditional entropy                              numbers
-    c(x)           -             a function that may be anything                                      number
+    c(x)           -             any function of x                                                    number
     aₖ, pₖ         -             √2/σₖ; density of a source by itself                                 number, function
     δᵢⱼ            dy            gradient of the loss in a logit yᵢⱼ                                  number
 
