@@ -7,7 +7,9 @@
 
 # %%
 import math
+import sys
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import OKABE_ITO, Demo, interval, mark_best, plt, pm, progress, tiles
@@ -342,9 +344,9 @@ if not demo.quick:
     demo.say(f"Told from real digits more accurately than {winner}, split by split: {'; '.join(words)}.")
 demo.lesson(
     f"Digits from {' and '.join(level)} are hardest to tell from real ones ("
-    f"{' and '.join(f'{apart[name]:.2f}' for name in level)}; chance 0.5); the GAN's ({apart['GAN']:.2f}) suffer from a "
-    f"discriminator that knows its images by heart (it takes {known.mean():.0%} of them for real, and {unseen.mean():.0%} "
-    f"of new digits), the VAE's ({apart['VAE']:.2f}) are blurred.",
+    f"{' and '.join(f'{apart[name]:.2f}' for name in level)}; chance 0.5); the GAN's ({apart['GAN']:.2f}) suffer from "
+    f"a discriminator that knows its images by heart (it takes {known.mean():.0%} of them for real, and "
+    f"{unseen.mean():.0%} of new digits), the VAE's ({apart['VAE']:.2f}) are blurred.",
     f"told apart {apart[winner]:.2f}",
 )
 demo.finish()

@@ -8,7 +8,9 @@
 
 # %%
 import math
+import sys
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import before  # noqa: F401  one BLAS thread, before NumPy is loaded
 import numpy as np
 from gallery import OKABE_ITO, Demo, interval, plt, pm, progress
