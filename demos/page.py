@@ -20,7 +20,8 @@ HERE = before.ROOT / "demos"
 LIGHT, DARK = HtmlFormatter(style="xcode"), HtmlFormatter(style="github-dark")
 MENTION = re.compile(r"\[([a-z_]+\.\d+)\]")
 SUBSCRIPT = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω∫][\u0302\u0303]?)_(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*))(?![\w])")
-EMPHASIS = re.compile(r"(`[^`]+`|\*\*(?=\S)[^*]+\*\*|(?<![\w)\]*])\*(?=[\w(`])[^*]+\*(?!\*)|^\s*\* )", re.MULTILINE)
+CODE_OR_ITEM = r"`[^`]+`|^ {4}.*$|^\s*\* "
+EMPHASIS = re.compile(rf"({CODE_OR_ITEM}|\*\*(?=\S)[^*]+\*\*|(?<![\w)\]*])\*(?=[\w(`])[^*]+\*(?!\*))", re.MULTILINE)
 LARGE = (6, 5)  # rows and columns; tables that have more are folded
 
 
@@ -70,16 +71,18 @@ class Text:
                 yield Markup("".join(self.equations(text)))
 
     def symbols(self, text):
-        """The table of a docstring, from its columns; text that runs over one is kept as it is."""
-        lines = [re.findall(r".[\u0300-\u036f]*", line) for line in text.split("\n")]  # what stands on one place
-        head = "".join(lines[0])
-        starts = [match.start() for match in re.finditer(r"(?:^|(?<=\s\s))\S", head)]
-        spans = list(zip(starts, [*starts[1:], None], strict=True))
-        if any(len(line) > start and line[start - 1] != " " for line in lines for start in starts[1:]):
-            return Markup(f'<pre class="math">{escape(text)}</pre>')
-        rows = [["".join(line[a:b]).strip() for a, b in spans] for line in lines]
-        rows[1:] = [[escape(c) if i == 1 else Markup(self.inline(c)) for i, c in enumerate(row)] for row in rows[1:]]
-        return TEMPLATES.get_template("parts.html").module.symbols(rows[0], rows[1:])
+        """The table of symbols of a docstring: what stands between two spaces belongs to the nearest column."""
+        head, *lines = text.split("\n")
+        starts = {match.start(): match[0] for match in re.finditer(r"\S+(?: \S+)*", head)}
+        rows = []
+        for line in lines:
+            cells = dict.fromkeys(starts, "")
+            for match in re.finditer(r"\S+(?: \S+)*", line):
+                cells[min(starts, key=lambda start: abs(start - match.start()))] += match[0]  # noqa: B023
+            rows.append(
+                [escape(cell) if i == 1 else Markup(self.inline(cell)) for i, cell in enumerate(cells.values())]
+            )
+        return TEMPLATES.get_template("parts.html").module.symbols(list(starts.values()), rows)
 
     def equations(self, text):
         """Displayed mathematics: a tagged line, and what continues it, is an equation, whose parts may wrap."""

@@ -1,6 +1,7 @@
 """A headless Chromium, driven over a pipe by its DevTools protocol: what a reader's browser makes of a page."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -18,18 +19,26 @@ class Browser:
     """One tab. Used as a context, which closes it."""
 
     def __enter__(self):
-        self.profile = tempfile.TemporaryDirectory()
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         (theirs, self.to), (self.back, ours) = os.pipe(), os.pipe()
-        keep = f'exec "$0" "$@" 3<&{theirs} 4>&{ours}'
-        command = ["/bin/sh", "-c", keep, PROGRAM, *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, pass_fds=(theirs, ours), **quiet)
-        os.close(theirs)
-        os.close(ours)
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (theirs, ours)]
+        self.process = subprocess.Popen(
+            [PROGRAM, *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"],
+            preexec_fn=lambda: [os.dup2(end, number) for end, number in zip(high, (3, 4), strict=True)],
+            close_fds=False,  # those that Python opens are closed all the same
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for end in (theirs, ours, *high):
+            os.close(end)
         self.number, self.session, self.buffer = 0, None, b""
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.send("Page.enable")
+        try:
+            target = self.send("Target.createTarget", url="about:blank")["targetId"]
+            self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            self.send("Page.enable")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error):
