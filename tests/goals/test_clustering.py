@@ -541,3 +541,11 @@ BAD = [
 def test_bad_input(message, call):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_the_unit_of_the_data_changes_nothing():
+    """Data in units of 2⁻²⁰, where D² is far below 1, start at the same samples and end with the same labels."""
+    x = np.random.default_rng(0).standard_normal((200, 3))
+    here, there = (k_means(scale * x, 7, starts=3, rng=1) for scale in (1.0, 2.0**-20))
+    assert np.array_equal(here.labels, there.labels)
+    assert np.array_equal(here.centres, there.centres * 2.0**20)
