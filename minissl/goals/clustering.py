@@ -4,12 +4,14 @@
     x            x                   data, one sample per row                                       (N, n)
     K            K                   number of clusters                                             number
     A            centres (= Aᵀ)      decoder; its columns are the centres a₁ … a_K                  (n, K)
-    C            code                codes; row cᵢ is one-hot: one of e₁ … e_K, the rows of I       (N, K)
+    C            code                codes; row cᵢ is one-hot: one of e₁ … e_K, the rows of Id      (N, K)
     z            labels              the cluster of each sample as a number: cᵢ = e_k at k = zᵢ     (N,)
     Nₖ           counts              samples in cluster k (of a mixture: their expected number)     (K,)
     w, σ²        weights, sigma**2   of a mixture: weights of its components, their variance        (K,), number
     q            posterior           probability of each component given the sample                 (N, K)
     y            classes             true classes, to compare with                                  (N,)
+    Id                               identity matrix                                                (K, K), (n, n)
+    I, H                             mutual information, entropy, in nats                           numbers
 
 The lecture's second goal, structure: no label says which groups there are. A bottleneck autoencoder compresses x to m
 numbers; here the code is as narrow as it can be, one of K words.
@@ -37,10 +39,10 @@ drawn in proportion to its squared distance from the centres so far,
 
     [clustering.4]   P(i) = D(xᵢ)²/Σⱼ D(xⱼ)²,    D(x)² = minₖ ‖x − aₖ‖²
 
-The mean of J at such a start is at most 8 (ln K + 2) times the least J (ibid., theorem 1.1); the search only lowers it.
+The mean of J at such a start is at most 8 (ln K + 2) times the least J (ibid., theorem 1.1); the search only lowers J.
 
 *Beside PCA.* K points lie in a plane of dimension K − 1 or less. A sample is no nearer to its centre than to the plane,
-and no plane of that dimension is nearer to the data, in the mean of squares, than that of PCA [pca.6]. So
+and no plane of that dimension is nearer to the data, in the mean of squares, than that of PCA [pca.7]. So
 
     [clustering.5]   J ≥ λ_K + … + λₙ,    λ₁ ≥ … ≥ λₙ the eigenvalues of the data's covariance        (theorem)
 
@@ -85,8 +87,8 @@ so that k-means is EM with certain answers.
 
 **How good are clusters?** Where classes y are known, but were not used, count Nₖₗ, the samples of cluster k and class
 l. Clusters have no names. So give each a class of its own, such that all together are right as often as can be (an
-assignment problem: Kuhn 1955); or ask how much the cluster says of the class, in units of the mean of their entropies,
-with pₖₗ = Nₖₗ/N:
+assignment problem: Kuhn 1955); samples of clusters that are left without a class count as wrong. Or ask how much the
+cluster says of the class, in units of the mean of their entropies, with pₖₗ = Nₖₗ/N:
 
     [clustering.11]   accuracy = (1/N) max Σₖ Nₖₗ₍ₖ₎,    the largest over the one-to-one maps l(k)
     [clustering.12]   NMI = I(z; y)/(½ H(z) + ½ H(y)),    I = Σₖₗ pₖₗ ln[pₖₗ/(pₖ pₗ)],    H(z) = −Σₖ pₖ ln pₖ
@@ -146,7 +148,7 @@ class Clusters(NamedTuple):
     centres: Array  # Aᵀ, (K, n)
     labels: Array  # z, (N,)
     errors: list  # J after each [clustering.2] of the best start; the last is that of centres and labels
-    converged: bool  # the labels came back
+    converged: bool  # the labels changed no more
 
     @property
     def error(self) -> float:
@@ -192,7 +194,7 @@ def _spread_start(x, K, rng):
 
 
 def _lloyd(x, centres, iterations):
-    """[clustering.3] and [clustering.2] in turn, until the labels come back."""
+    """[clustering.3] and [clustering.2] in turn, until the labels change no more."""
     labels, nearest = _encode(x, centres)
     errors, converged = [float(nearest.mean())], False
     while not converged and len(errors) <= iterations:

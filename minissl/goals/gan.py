@@ -13,6 +13,7 @@ field's words, the classifier is the *discriminator*, the other network the *gen
     p_d, p_g                     density of the data, of the generator's output                   functions of x
     p̄                            their mean, ½(p_d + p_g)                                         function of x
     D*, y*                       the best discriminator for given p_d, p_g, and its logit         functions of x
+    E                            mean over the data, over z; E_d, E_n, E_m over p_d, p_n, p_m     number
     J_D          value           loss of the discriminator, in nats                               number
     J_G          value           loss of the generator, in nats                                   number
     ∂J_G/∂G      delta           its gradient in the generator's output                           (N, n)
@@ -37,8 +38,9 @@ d/dy [−ln sigmoid(y)] = sigmoid(y) − 1 and d/dy ln(1 − sigmoid(y)) = −si
 
     [gan.4]   ∂J_G/∂G = −(1/N) (1 − D) ∇y  (non-saturating),    or    −(1/N) D ∇y  (saturating)
 
-Either way the generator's samples move along ∇y, to where the discriminator finds more data. Where it recognises them,
-D is near 0, and the second form comes to a halt, hence the names. All that the generator ever learns of the data is ∇y.
+Either way the loss falls where the generator's samples move along ∇y, to where the discriminator finds more data. Where
+it recognises them, D is near 0, and the second form comes to a halt, hence the names. All that the generator ever
+learns of the data is ∇y.
 
 **What the discriminator learns.** By [noise.2], y* = ln p_d − ln p_g, if it is free to be any function. So
 
@@ -67,20 +69,21 @@ and ln(p_g/p̄) = ln 2 + ln(1 − D*), ln D* = y* + ln(1 − D*). Hence, with D*
     [gan.7]   ∂/∂θ E ln(1 − D*(G(z))) = ∂/∂θ 2 JSD(p_d, p_g)      (theorem)
     [gan.8]   ∂/∂θ [−E ln D*(G(z))] = ∂/∂θ [KL(p_g‖p_d) − 2 JSD(p_d, p_g)]      (theorem)
 
-(Arjovsky & Bottou 2017, theorem 2.5). KL(p_g‖p_d) is large where there are samples without data, and hardly notices
-data without samples; and the JSD has the wrong sign. So [gan.8] lets modes be lost. Both need densities that overlap.
-If the generator fills only a surface (m < n), or the data do, the two can be told apart perfectly, J_D falls to 0, and
-∇y says little: the discriminator wins (ibid., theorems 2.1 to 2.4). And in training D is never quite D*.
+([gan.8]: Arjovsky & Bottou 2017, theorem 2.5). KL(p_g‖p_d) is large where there are samples without data, and hardly
+notices data without samples; and the JSD has the wrong sign. So [gan.8] lets modes be lost. Both need a density p_g
+that is smooth in θ, and [gan.8] p_d > 0 wherever p_g > 0. If the generator fills only a surface (m < n), or the data
+do, the two can as a rule be told apart perfectly (not if both fill the same surface), J_D falls to 0, and ∇y says
+little: the discriminator wins (ibid., theorems 2.1 to 2.4). And in training D is never quite D*.
 
 **Beside noise-contrastive estimation.** There the noise p_n stands still and the logit is a model of the density,
 y = ln p_m(x; α) − ln p_n(x), which learns; here the logit is any function, and the noise learns. Between them: let the
-noise be a copy of the model, made anew for each step. Then y = 0 and sigmoid(y) = ½ where the step begins, so that
-J = ½ E_d ln(1 + e⁻ʸ) + ½ E_n ln(1 + eʸ) has, with E_m for the mean over p_m,
+noise be a copy of the model, drawn anew for each step and fixed in it, with ν = 1. Then y = 0 and sigmoid(y) = ½ where
+the step begins, so that J = ½ E_d ln(1 + e⁻ʸ) + ½ E_n ln(1 + eʸ) has, with E_m for the mean over p_m,
 
     [gan.9]   ∂J/∂α = −¼ [E_d ∂ln p_m/∂α − E_m ∂ln p_m/∂α] = ¼ ∂/∂α [−E_d ln p_m]      (theorem)
 
-(the second mean is zero if p_m integrates to one): a quarter of a step of maximum likelihood (Goodfellow 2015). A GAN
-has no such p_m, and [gan.7], [gan.8] are not maximum likelihood, which would be KL(p_d‖p_g).
+(the second mean is zero if p_m integrates to one for every α): a quarter of a step of maximum likelihood (Goodfellow
+2015). A GAN has no such p_m, and [gan.7], [gan.8] are not maximum likelihood, which would be KL(p_d‖p_g).
 
 **Training** is two runs of `train_epochs` side by side, a step each. Nothing says that they converge: two players that
 descend different functions may circle around the point where both are at rest (Mescheder et al. 2018). What helps:

@@ -7,19 +7,20 @@ as one more parameter. Score matching (Hyvärinen 2005) loses it, and needs neit
     xᵢ           x              data, i = 1 … N                                                    (N, n)
     p_d, p_m, φ                 density of the data; model of it; the same up to a constant factor functions of x
     ψ            psi            ∇ ln φ(x; θ), the score of the model; ψ_d that of the data         (N, n)
+    ∂ᵢψᵢ                        ∂ψᵢ/∂xᵢ, the derivative of entry i of ψ in entry i of x            (N,)
     ΔF           laplacian      Laplacian Σᵢ ∂²F/∂xᵢ² of a function F; that of ln φ is Σᵢ ∂ᵢψᵢ     (N,)
     θ, α         theta, alpha   parameters, without a constant; those of an exponential family     (size,), (p,)
     Fₖ                          features of an exponential family, k = 1 … p                       functions of x
     G, ℓ         G, laplacians  their gradients ∂Fₖ/∂xᵢ and Laplacians ΔFₖ, at each sample         (N, p, n), (N, p)
-    M, ℓ̄         M              E G Gᵀ; E ℓ                                                        (p, p), (p,)
+    M            M              E G Gᵀ, the second derivative of J in α                            (p, p)
     Λ, b, C                     precision, precision times mean; covariance (see `densities`)      (n, n), (n,), (n, n)
     B, s         B, s           unmixing matrix, its rows bₖ; s = Bx                               (n, n), (N, n)
     f, g         g, g1, g2      density of one component; g = (ln f)′, g′, g″                      functions of a number
     vₖ           v              directions, k = 1 … K                                              (K, N, n)
     h, γₖ, λ     h, gamma, lam  a layer of a network, its derivatives along vₖ, second derivatives (N, nₗ)
     z, ζₖ, q     z, zeta, q     the same of what enters the units; weights W and biases b [mlp.1]  (N, nₗ)
-    X̄            X_bar          gradient of J with respect to X                                    as X
-    E                           mean over the data; E_d over p_d
+    X̄            X_bar          gradient of J with respect to X (ℓ̄: to ΔF of F = ln φ)             as X
+    E                           mean over the data, and over v or z where they occur; E_d over p_d
 
 The gradient in x of ln p_m = ln φ + c has no c, for c does not depend on x:
 
@@ -41,22 +42,23 @@ zero: p_d ψ → 0 for ‖x‖ → ∞**, for every θ. Nothing unknown is left 
 
     [score_matching.4]   J(θ) = E[½‖ψ‖² + Σᵢ ∂ᵢψᵢ],    D = J + ½ E_d‖ψ_d‖²,    min J = −½ E_d‖ψ_d‖²
 
-the minimum if p_d is in the model. In words: the data should lie where ln φ is flat, ψ = 0, and curved downwards.
+where E is E_d in D and min J, and p_d is in the model for the latter. In words: the data should lie where ln φ is flat,
+ψ = 0, and curved downwards.
 *Where the boundary matters.* Let x > 0 have the density e⁻ˣ, and let ψ = −α. Then J = ½α² is least for α = 0, although
 ψ_d = −1: at x = 0 there is the boundary term −p_d(0)ψ(0) = α, and ½α² − α has its minimum at α = 1.
 
-**Consistent** (theorem 2): θ̂ → θ* for N → ∞, if p_d = p_m(·; θ*) is in the model, p_d > 0 everywhere, only θ* gives
-ψ_d, and J tends to its mean uniformly in θ. If p_d has parts with nearly nothing between them, J hardly depends on
-their weights, for where the data are, ψ is nearly the same.
+**Consistent** (theorem 2, corollary 3): θ̂ → θ* for N → ∞, if p_d = p_m(·; θ*) is in the model, p_d > 0 everywhere,
+only θ* gives ψ_d, and J tends to its mean uniformly in θ. If p_d has parts with nearly nothing between them, J hardly
+depends on their weights, for where the data are, ψ is nearly the same.
 
-A model here is a function (θ, x) -> (ψ, ΔF, vjp) with F = ln φ; vjp(ψ̄, ℓ̄) is its backward pass, so that
+A model here is a function (θ, x) -> (ψ, ΔF, vjp) with F = ln φ; vjp(ψ̄, ℓ̄) is its backward pass, ℓ = ΔF, so that
 
     [score_matching.5]   ∂J/∂θ = vjp(ψ/N, 1/N)
 
 **Exponential families**, ln φ = Σₖ αₖ Fₖ(x), have ψ = Gᵀα at each sample, and Σᵢ ∂ᵢψᵢ = ℓᵀα. So J is quadratic, and its
-minimum one linear solve (Hyvärinen 2007):
+minimum one linear solve, if M is invertible (Hyvärinen 2007):
 
-    [score_matching.6]   J = ½ αᵀMα + ℓ̄ᵀα,    M = E G Gᵀ,    α̂ = −M⁻¹ ℓ̄
+    [score_matching.6]   J = ½ αᵀMα + αᵀ E ℓ,    M = E G Gᵀ,    α̂ = −M⁻¹ E ℓ
 
 *How accurate.* The gradient of sample i, uᵢ = Gᵢ Gᵢᵀα + ℓᵢ, has mean zero at α*, and the second derivative is M. As in
 `nce`, step 4, the sandwich is, for N → ∞,
@@ -67,12 +69,13 @@ minimum one linear solve (Hyvärinen 2007):
 
     [score_matching.8]   ∇F = −xⱼeⱼ;  −xₖeⱼ − xⱼeₖ;  eⱼ,    ΔF = −1;  0;  0
 
-J = ½ E‖b − Λx‖² − tr Λ is least in b at b = Λ x̄. Inserted, J = ½ tr(ΛCΛ) − tr Λ, whose derivative in the symmetric Λ is
-½(ΛC + CΛ) − I. This is zero for Λ = C⁻¹, and for no other Λ if C is positive definite (Sylvester's equation). So
+J = ½ E‖b − Λx‖² − tr Λ is least in b at b = Λ E x. Inserted, J = ½ tr(ΛCΛ) − tr Λ, whose derivative in the symmetric Λ
+is ½(ΛC + CΛ) − I. This is zero for Λ = C⁻¹, and for no other Λ if C is positive definite (Sylvester's equation). So
 
-    [score_matching.9]   Λ̂ = C⁻¹,  b̂ = Λ̂ x̄,  J = −½ tr Λ̂      (theorem)
+    [score_matching.9]   Λ̂ = C⁻¹,  b̂ = Λ̂ E x,  J = −½ tr Λ̂      (theorem)
 
-exactly the estimate of maximum likelihood, for any data. For other models it is another one, and less accurate.
+exactly the estimate of maximum likelihood, for any data. For other models it is as a rule another one, and for N → ∞
+never a more accurate one (Cramér–Rao).
 
 **Independent components**, ln φ = Σₖ ln f(sₖ), s = Bx. By the chain rule, with bₖ the rows of B and g applied to each
 entry of s,
@@ -102,22 +105,23 @@ back: in d(h⁺, γ⁺, λ⁺) collect what stands beside dz, dζₖ, dq, then w
                          W̄ = hᵀz̄ + Σₖ γₖᵀζ̄ₖ + λᵀq̄,   b̄ = z̄ᵀ1,   h̄ = z̄Wᵀ,   γ̄ₖ = ζ̄ₖWᵀ,   λ̄ = q̄Wᵀ
     [score_matching.15]  tanh: φ″ = −2h φ′, φ‴ = (6h² − 2) φ′;    sigmoid: φ″ = (1 − 2h) φ′, φ‴ = (1 − 6φ′) φ′
 
-(relu has a kink.) **Sliced** score matching (Song et al. 2019) is what scales: in place of n axes take K random
-directions with E vvᵀ = I, drawn anew for each sample. Then E (vᵀψ)² = ‖ψ‖² and E vᵀ(∂ψ/∂x)v = tr ∂ψ/∂x, so that on
-average over v it is J,
+(relu has a kink.) **Sliced** score matching (Song et al. 2019) is for large n: in place of n axes take K random
+directions with E vvᵀ = I, the identity, drawn anew for each sample. Then E (vᵀψ)² = ‖ψ‖² and E vᵀ(∂ψ/∂x)v = tr ∂ψ/∂x,
+so that on average over v it is J,
 
-    [score_matching.16]  J = E (1/K) Σₖ [½ (vₖᵀψ)² + vₖᵀ (∂ψ/∂x) vₖ],    vₖᵢ = ±1, equally probable
+    [score_matching.16]  J = E (1/K) Σₖ [½ (vₖᵀψ)² + vₖᵀ (∂ψ/∂x) vₖ],    vₖᵢ = ±1, equally probable, independent
 
-and exactly so for K = n orthogonal vₖ of length √n: the axes are those.
+For K = n orthogonal vₖ of length √n, as √n times the axes, it is exactly J.
 
-**Not invariant under linear maps.** Let y = Ax. Then ψ_y = A⁻ᵀψ and ∂ψ_y/∂y = A⁻ᵀ(∂ψ/∂x)A⁻¹, so in terms of x
+**Not invariant under linear maps.** Let y = Ax, A regular. Then ψ_y = A⁻ᵀψ and ∂ψ_y/∂y = A⁻ᵀ(∂ψ/∂x)A⁻¹. In terms of x
 
     [score_matching.17]  J_y = E[½ ψᵀ(AᵀA)⁻¹ψ + tr((AᵀA)⁻¹ ∂ψ/∂x)],    D_y = ½ E_d‖A⁻ᵀ(ψ − ψ_d)‖²      (theorem)
 
 It is the same only if A is orthogonal (for one that is twice a rotation, a multiple). Otherwise the errors of ψ have
 other weights. Those of x itself are a matter of units: ψ is large, and its errors count most, along directions in which
-x varies least. If p_d is in the model, the estimate is consistent for every A, but not equally accurate; if not, it has
-another limit. Maximum likelihood and NCE are invariant. So **whiten first**: this fixes A, up to rotation.
+x varies least. If p_d is in the model, the estimate is consistent for every A, but as a rule not equally accurate; if
+not, its limit depends on A (not so for the Gaussian, by [score_matching.9]). Maximum likelihood is invariant, and so is
+NCE if its noise is mapped, too. So **whiten first**: this fixes A, up to rotation.
 
 **Denoising is score matching** of the noisy data x̃ = x + σz. For ψ at x̃, integrate by parts over z: E⟨ψ(x̃), z⟩ =
 σ E Σᵢ∂ᵢψᵢ(x̃). So what [autoencoder.12] minimises, ½ E‖ψ(x̃) − (x − x̃)/σ²‖² with (x − x̃)/σ² = −z/σ, is
@@ -128,10 +132,12 @@ J on p_σ, but for a constant (Vincent 2011). It needs no second derivatives, an
 
 **Overfitting.** On N samples, J of a flexible model has no minimum: narrow peaks at the samples, as in
 
-    [score_matching.19]  ln φ = β Σᵢ exp(−½‖x − xᵢ‖²/ε²),    J → −nβ/ε² for ε → 0, and → −∞ for β → ∞      (theorem)
+    [score_matching.19]  ln φ = β Σᵢ exp(−½‖x − xᵢ‖²/ε²),    J + nβ/ε² → 0, so J → −∞, for ε → 0      (theorem)
 
-have ψ ≈ 0 there, but any curvature (if no two samples are equal; the likelihood is unbounded in the same way). So
-networks need many samples, few steps, and a look at J on held-out data; or noise that is new in each step.
+have ψ ≈ 0 there, but any curvature (if no two samples are equal; for a fixed ε, ψ at xᵢ is small but not 0, and J rises
+again when β is very large). A broad Gaussian as a further factor makes φ integrable and changes J by a bounded amount;
+the likelihood is unbounded in the same way. So networks need many samples, few steps, and a look at J on held-out data;
+or noise that is new in each step.
 
 >>> import numpy as np
 >>> x = np.random.default_rng(0).standard_normal((1000, 2)) @ [[1.0, 0.5], [0.0, 0.6]]
@@ -191,7 +197,7 @@ def _objective(model, x, theta):
 def exponential_family(gradients: Array, laplacians: Array) -> Array:
     """α̂, (p,), by one linear solve [score_matching.6], from G (N, p, n) and ℓ (N, p) of the features at the data."""
     G, laplacians = check_derivatives(gradients, laplacians)
-    return -np.linalg.solve(_second_derivative(G), laplacians.mean(axis=0))  # [score_matching.6] α̂ = −M⁻¹ ℓ̄
+    return -np.linalg.solve(_second_derivative(G), laplacians.mean(axis=0))  # [score_matching.6] α̂ = −M⁻¹ E ℓ
 
 
 def _second_derivative(G):

@@ -1,7 +1,7 @@
 """Variational autoencoder (VAE): the bottleneck gets noise of its own, and is then a model of the density.
 
 The lecture's third goal, probabilistic modelling, and the fourth, to generate new data: latent noise is drawn and sent
-through the decoder. The first two networks are those of an autoencoder; new are the noise and its price.
+through the decoder. The two networks are those of an autoencoder; new are the noise in the code and its price.
 
     symbol       in code          meaning                                                             shape
     x            x, target        data, one sample per row                                            (N, n)
@@ -13,11 +13,14 @@ through the decoder. The first two networks are those of an autoencoder; new are
     μ(x), s(x)   mu, s            its mean and standard deviations                                    (N, m)
     ρ(x)         rho              ln s; the encoder's output is (μ, ρ), side by side                  (N, m)
     ε            noise            noise drawn from N(0, I)                                            (N, m)
-    KL           kl               Kullback–Leibler divergence, KL(q‖p) = E_q ln(q/p) ≥ 0, in nats     number
-    J            value            minus the evidence bound, with β, in nats per sample                number
+    KL           _kl(...)         Kullback–Leibler divergence, KL(q‖p) = E_q ln(q/p) ≥ 0, in nats     (N,)
+    E, E_q                        mean over the data and ε; over z drawn from q(z | x)
+    J, R         value            minus the evidence bound, with β, in nats per sample; without KL    number
+    ∂R/∂z        dz               gradient of R in the decoder's input                                (N, m)
     β            beta             weight of KL                                                        number ≥ 0
     C, λᵢ, U     variances, U     covariance of x, its eigenvalues λ₁ ≥ … ≥ λₙ and eigenvectors       (n, n)
-    W            W                decoder's matrix of a linear VAE; probabilistic PCA                 (n, m)
+    W, b         W, mean          decoder of a linear VAE, f(z) = Wz + b; probabilistic PCA           (n, m), (n,)
+    K, M                          WWᵀ + σ²I, covariance of the model; WᵀW + σ²I                       (n, n), (m, m)
     dᵢ           d                eigenvalues of the model's covariance                               (n,)
 
 **The model** draws z, and x around the decoder's output:
@@ -53,18 +56,19 @@ nothing depends, and move the parameters into a function:
 
     [vae.6]   J = E [‖x − f(z)‖²/(2σ²) + (n/2) ln 2πσ² + β KL],    −J is the evidence bound for β = 1
 
-One ε for each sample and step will do: its gradient is right on average. The error passes through the decoder down to
-its input [mlp.4], as ∂/∂z; then by the chain rule, with ∂z/∂μ = 1 and ∂z/∂ρ = ε ⊙ s, for N samples
+One ε for each sample and step will do: its gradient is right on average. Let R be J without β KL, as a mean over N
+samples. Its gradient passes through the decoder down to the input z [mlp.4]; then, by the chain rule with ∂z/∂μ = 1 and
+∂z/∂ρ = ∂(μ + e^ρ ⊙ ε)/∂ρ = ε ⊙ s, and by [vae.4] with ∂s²/∂ρ = 2s²,
 
-    [vae.7]   ∂J/∂μ = ∂/∂z + βμ/N,    ∂J/∂ρ = ∂/∂z ⊙ ε ⊙ s + β (s² − 1)/N
+    [vae.7]   ∂J/∂μ = ∂R/∂z + βμ/N,    ∂J/∂ρ = ∂R/∂z ⊙ ε ⊙ s + β (s² − 1)/N
 
 **Training.** There are two pretext tasks. The encoder's: input x, to be reconstructed from the code that it makes; its
 loss is that of the decoder's output, composed with the decoder, which is fixed in this step. The decoder's: input z,
 from the encoder, which is fixed in this step; target x. They are two runs of `train_epochs`, a step each in turn, as in
 `gan`; but here both descend the same J, so that there is no game, and nothing circles.
 
-**What β does.** Multiply J at β = 1 and σ′ = √β σ by β: the first term becomes ‖x − f‖²/(2σ²). So J with β is β times
-the ordinary J with another noise,
+**What β does.** Let β > 0. Multiply J at β = 1 and σ′ = √β σ by β: the first term becomes ‖x − f‖²/(2σ²). So J with β
+is, but for a constant, β times the ordinary J with another σ,
 
     [vae.8]   J_β(σ) = β J₁(√β σ) + (n/2) (ln 2πσ² − β ln 2πβσ²)      (theorem)
 
@@ -72,9 +76,10 @@ and β-VAEs (Higgins et al. 2017), with a fixed σ, are VAEs with the variance �
 noise, fewer components of z are used, reconstructions are smoother, and samples come nearer to reconstructions.
 
 **A linear VAE is probabilistic PCA.** Let f(z) = Wz + b. Then x is Gaussian, with covariance K = WWᵀ + σ²I, and all can
-be computed. The best b is the mean of x. The mean of −ln p over the data is then ½ [n ln 2π + ln det K + tr(K⁻¹C)]. K
-has eigenvalues d₁ ≥ … ≥ dₙ ≥ σ², and dᵢ = σ² for i > m. By von Neumann's trace inequality tr(K⁻¹C) ≥ Σᵢ λᵢ/dᵢ, with
-equality if K has the eigenvectors of C, in the same order. And ln d + λ/d falls up to d = λ and rises beyond. So
+be computed; σ is given. The best b is the mean of x, and then the mean of −ln p over the data is
+½ [n ln 2π + ln det K + tr(K⁻¹C)]. K has eigenvalues d₁ ≥ … ≥ dₙ ≥ σ², and dᵢ = σ² for i > m. By von Neumann's trace
+inequality tr(K⁻¹C) ≥ Σᵢ λᵢ/dᵢ, with equality if K has the eigenvectors of C, in the same order. And ln d + λ/d falls up
+to d = λ and rises beyond. So
 
     [vae.9]   dᵢ = max(λᵢ, σ²) for i ≤ m, σ² for i > m;    WWᵀ = Σᵢ (dᵢ − σ²) uᵢuᵢᵀ over i ≤ m
     [vae.10]  max E ln p(x) = −½ Σᵢ [ln 2π + ln dᵢ + λᵢ/dᵢ]      (theorem)
@@ -85,11 +90,12 @@ covariances KL(q‖p(z | x)) is least for sⱼ² = σ²/Mⱼⱼ, and then
 
     [vae.11]  ln p(x) − bound = ½ [Σⱼ ln Mⱼⱼ − ln det M] ≥ 0,    0 only for diagonal M      (theorem)
 
-(Hadamard's inequality). [vae.9] leaves W open up to a rotation of z. One of them makes M diagonal: W = U (Λ − σ²)^½,
-where M = diag(d₁ … d_m). So, with (·)₊ for 0 where negative,
+(Hadamard's inequality). [vae.9] leaves W open up to a rotation of z. One rotation makes the columns of W orthogonal, so
+that M = diag(d₁ … d_m). So, with (·)₊ for 0 where negative,
 
     [vae.12]  max bound = max E ln p(x), reached at W = (u₁ … u_m) diag(λᵢ − σ²)₊^½, b the mean of x,
-              μ(x) = M⁻¹Wᵀ(x − b), sᵢ² = σ²/dᵢ; if λ₁ > … > λ_m > σ², only there, but for order and signs      (theorem)
+              μ(x) = M⁻¹Wᵀ(x − b), sᵢ² = σ²/dᵢ; only there, but for order and signs of the columns,
+              if λ₁ > … > λ_m > σ² and λ_m > λ_{m+1}      (theorem)
 
 (Lucas et al. 2019). Where PCA by reconstruction finds a plane only [pca.7], the noise in the bottleneck finds the axes.
 Components with λᵢ ≤ σ² (with β: βσ²) are not used: W has a column of zeros, q(zᵢ | x) is the prior. This is *posterior
@@ -198,9 +204,9 @@ def _negative_bound(decoder, sigma, beta, output, target, noise):
     s = np.exp(rho)
     H = decoder.forward(mu + s * noise)  # [vae.5] z = μ + s ⊙ ε
     value, delta = _gaussian_loss(sigma, H[-1], target)
-    _, dz = decoder.backward(H, delta, input_gradient=True)  # ∂/∂z
-    dmu = dz + beta / N * mu  # [vae.7] ∂/∂z + βμ/N
-    drho = dz * noise * s + beta / N * (s * s - 1)  # [vae.7] ∂/∂z ⊙ ε ⊙ s + β (s² − 1)/N
+    _, dz = decoder.backward(H, delta, input_gradient=True)  # ∂R/∂z [mlp.4]
+    dmu = dz + beta / N * mu  # [vae.7] ∂R/∂z + βμ/N
+    drho = dz * noise * s + beta / N * (s * s - 1)  # [vae.7] ∂R/∂z ⊙ ε ⊙ s + β (s² − 1)/N
     return value + beta * _kl(mu, rho, s).sum() / N, np.concatenate([dmu, drho], axis=1)  # [vae.6]
 
 

@@ -513,7 +513,7 @@ def test_a_network_learns_the_score_of_a_known_density():
 
 @pytest.mark.equation("score_matching.19")
 def test_narrow_peaks_at_the_samples_have_no_minimum():
-    """J of β Σᵢ exp(−½‖x − xᵢ‖²/ε²), its ψ and ΔF in loops, tends to −nβ/ε², and falls without end as β grows."""
+    """J of β Σᵢ exp(−½‖x − xᵢ‖²/ε²), its ψ and ΔF in loops, tends to −nβ/ε² as ε → 0; for a fixed ε it rises again."""
     x = np.random.default_rng(0).standard_normal((5, 3))
 
     def J(beta, epsilon):
@@ -530,6 +530,8 @@ def test_narrow_peaks_at_the_samples_have_no_minimum():
 
     assert J(2.0, 0.01) == pytest.approx(-3 * 2 / 0.01**2, rel=1e-9)
     assert J(1e6, 0.01) < -1e10
+    assert J(2.0, 1e-6) < -1e12
+    assert J(1.0, 0.3) < 0 < J(1e4, 0.3)
 
 
 def test_sliced_score_matching_trains_by_steps():
