@@ -49,13 +49,14 @@ for ever. So the covariance of x must have full rank: no copied or constant vari
 **When this finds the sources.** Three conditions on the data: x = As with A invertible and x centred; the true sources
 sₖ independent; at most one of them Gaussian. Then B is determined, but for order, sign and length of its rows (Comon
 1994). One on f, which is never quite the density of the sources. Let E ψ(sₖ)sₖ = 1, which fixes the length of row k,
-and replace the right B by (1 + ε)B, hence s by s + εs. With ln |det(1 + ε)| = tr ε − ½ tr ε² + …, J changes by
+and replace the right B by (1 + ε)B, hence s by s + εs. As ln |det(1 + ε)| = tr ε − ½ tr(ε²) + …, J changes by
 
     first order    Σₖₗ εₖₗ E ψ(sₖ)sₗ − Σₖ εₖₖ = 0, as E ψ(sₖ)sₗ = E ψ(sₖ) E sₗ = 0 for k ≠ l: stationary for every f
     second order   ½ [E ψ′(sₖ) E sₗ² εₖₗ² + E ψ′(sₗ) E sₖ² εₗₖ² + 2 εₖₗ εₗₖ] for each pair k ≠ l,
                    and ½ [E ψ′(sₖ)sₖ² + 1] εₖₖ² for each k; mixed terms have mean zero, by independence
 
-This is positive for every ε, so that the right B is a local minimum, if E ψ′(sₖ) > 0 for all k and
+This is positive for every ε ≠ 0, so that the right B is a local minimum, if E ψ′(sₖ) > 0 and E ψ′(sₖ)sₖ² > −1 for all k
+(here ψ′ ≥ 0 for either f) and
 
     [densities.5]   κₖκₗ > 1 for all k ≠ l,    κₖ = E ψ′(sₖ) E sₖ²      (theorem)
 

@@ -21,14 +21,15 @@ The lecture's second goal, to reveal the structure. It is the last step of time-
 
     [ica.1]   D⁻¹CD⁻¹ = U diag(d²) Uᵀ,    V = diag(d)⁻¹ Uᵀ D⁻¹,    E zzᵀ = V C Vᵀ = Id
 
-If s = Wz shall be white, too, then E ssᵀ = WWᵀ = Id: W is a rotation (or a reflection). Which one, covariances do not
+If s = Wz is to be white, too, then E ssᵀ = WWᵀ = Id: W is a rotation (or a reflection). Which one, covariances do not
 say, and for Gaussian data nothing does, as a rotated N(0, Id) is the same. ICA takes the one whose components are as
-far from Gaussian as possible, for mixtures of independent variables are nearer to it than the variables themselves (as
-in the central limit theorem).
+far from Gaussian as possible, for mixtures of independent variables are as a rule nearer to it than the variables
+themselves (as in the central limit theorem).
 
-**FastICA** (Hyvärinen 1999). Measure this by E G(w·z) with G = ln cosh, hardly sensitive to outliers. An extremum over
-‖w‖ = 1 has, for a Lagrange multiplier β, E g(w·z)z − βw = 0 with g = G′ = tanh. The derivative of this in w is
-E g′(w·z)zzᵀ − β Id, which is nearly E g′(w·z) Id − β Id, as E zzᵀ = Id. Newton's step for it,
+**FastICA** (Hyvärinen 1999). Measure the distance from Gaussian by E G(w·z) with G = ln cosh, on which outliers have
+little influence: it is larger or smaller than for a Gaussian. An extremum over ‖w‖ = 1 has, for a Lagrange multiplier
+β, E g(w·z)z − βw = 0 with g = G′ = tanh. The derivative of this in w is E g′(w·z)zzᵀ − β Id, which is nearly
+E g′(w·z) Id − β Id, as E zzᵀ = Id. Newton's step for it,
 
     w − [E g(w·z)z − βw]/[E g′(w·z) − β] = [E g(w·z)z − E g′(w·z) w]/[β − E g′(w·z)]
 
@@ -37,10 +38,12 @@ then needs no β, for the length of w is 1 anyway. All rows at once, and after e
 
     [ica.2]   W⁺ = E g(s)zᵀ − diag(E g′(s)) W,   s = Wz;      W ← (W⁺W⁺ᵀ)^(−½) W⁺ = PQᵀ,   W⁺ = PΣQᵀ
 
-It stops where no wₖ turns any more, but for its sign: maxₖ 1 − |wₖ·wₖ⁺| ≤ tolerance.
+if W⁺ is regular. It stops where no wₖ turns any more, but for its sign: maxₖ 1 − |wₖ·wₖ′| ≤ tolerance, where wₖ and wₖ′
+are row k of W before and after the step.
 
-*Why it finds the sources, and fast.* Let z = As with independent sources of mean 0 and variance 1. Let wₖᵀA = eₖᵀ + εᵀ
-with a small ε, εₖ = 0 (to first order, as the length is 1), so that wₖ·z = sₖ + Σⱼ εⱼsⱼ. Of wₖ⁺ᵀA, component l ≠ k is
+*Why it finds the sources, and fast.* Let z = As with independent sources of mean 0 and variance 1. So AAᵀ = E zzᵀ = Id
+and zᵀA = sᵀ. Let wₖᵀA = eₖᵀ + εᵀ with a small ε, εₖ = 0 (to first order, as the length is 1), so that
+wₖ·z = sₖ + Σⱼ εⱼsⱼ. Of wₖ⁺ᵀA, component l ≠ k is
 
     E sₗ g(sₖ + Σⱼ εⱼsⱼ) − E g′(wₖ·z) εₗ = E sₗ g(sₖ) + Σⱼ εⱼ E sₗsⱼ g′(sₖ) − E g′(sₖ) εₗ + O(ε²)
 
@@ -48,10 +51,11 @@ The first term is 0, for E sₗ = 0; of the sum only εₗ E g′(sₖ) is left,
 
     [ica.3]   wₖ⁺ᵀA = γₖ eₖᵀ + O(ε²),    γₖ = E sₖg(sₖ) − E g′(sₖ)      (theorem)
 
-The error is squared in each step, whatever the smooth g and the sources are, if γₖ ≠ 0 for all k but one, which is then
-what is left over. A Gaussian source has γ = 0 (integration by parts), so at most one may be Gaussian. As a rule γ < 0
-for super-Gaussian and γ > 0 for sub-Gaussian sources; both kinds are found. Maximum likelihood with a fixed density of
-the sources finds one kind only [densities.5].
+The rotation nearest to W⁺ is as near to the sources. So the error is squared in each step, whatever the smooth g and
+the sources are, if γₖ ≠ 0 for all k but one, which is then the one direction orthogonal to the others. A Gaussian
+source has γ = 0 (integration by parts), so at most one may be Gaussian. As a rule γ < 0 for super-Gaussian and γ > 0
+for sub-Gaussian sources; both kinds are found. Maximum likelihood with a fixed density of the sources does not separate
+two of the other kind [densities.5].
 
 The theorem is local. Now and then the search ends elsewhere, at a rotation of less contrast. So start it several times,
 and keep the result whose components are farthest from a normal variable ν:

@@ -17,7 +17,7 @@ gradient of ln p in x, in which the unknown constant of p has gone.
     x̃, p_σ                     data with noise, x̃ = x + σz, and the density of x̃              (N, n)
     c            c             1/√(1 + σ²)                                                     number
     Y            net(...)      output of a network conditioned on x̃ and σ                      (N, n)
-    λ(σ)                       weight of the level σ in the loss                               number
+    λ(σ), J                    weight of the level σ in the loss J                             number > 0, number
 
 **A diffusion that keeps p.** Let each chain move, in a short time dt, by ½ s(x) dt + √dt z. For a smooth function f
 that is zero far out, Taylor's formula with E z = 0 and E zzᵀ = I says how the mean of f over the chains changes:
@@ -47,8 +47,8 @@ v to (1 − η/2)² v + η. It stays the same if v (1 − (1 − η/2)²) = v (�
 
     [langevin.3]   vₜ = v + (1 − η/2)²ᵗ (v₀ − v),    v = 1/(1 − η/4), not 1      (theorem)
 
-for η < 4; at larger steps the chains explode. On N(0, τ²) the same holds of x/τ with the step η/τ²: the narrowest
-direction of p limits η, and the widest then needs many steps.
+for η < 4; from there on the variance grows for ever. On N(0, τ²) the same holds of x/τ with the step η/τ²: the
+narrowest direction of p limits η, and the widest then needs many steps.
 
 **Adjusted**, the Metropolis-adjusted Langevin algorithm (MALA; Roberts & Tweedie 1996) takes x′ only as a proposal. By
 [langevin.2] it is N(x + (η/2) s(x), ηI), and it is accepted with probability min(1, α); else the chain stays at x:
@@ -60,9 +60,9 @@ Then p(x) k(x′|x) min(1, α) = min(p(x) k(x′|x), p(x′) k(x|x′)): as many
 to x (detailed balance), whatever η is, so p stays exactly as it is. For densities that are products of n equal factors,
 n → ∞, the chains move fastest with η ~ n^(−1/3) and 0.57 of the proposals accepted (Roberts & Rosenthal 1998).
 
-**Annealed.** Neither crosses a region without probability, and there a learned score is wrong as well, for no data have
-been there. Annealed dynamics (Song & Ermon 2019, algorithm 1) run [langevin.2] on p_σ, which has no such regions where
-σ is large, for falling levels σ₁ > … > σ_L, with steps
+**Annealed.** With short steps neither crosses a region with hardly any probability, and there a learned score is wrong
+as well, for no data have been there. Annealed dynamics (Song & Ermon 2019, algorithm 1) run [langevin.2] on p_σ, which
+has no such regions where σ is large, for falling levels σ₁ > … > σ_L, with steps
 
     [langevin.6]   ηᵢ = η σᵢ²/σ_L²
 

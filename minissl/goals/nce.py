@@ -92,7 +92,8 @@ likelihood. With noise like the data, p_n = p_d, Σ is (1 + 1/ν) times as large
     [nce.12]  E_d P ≤ ½ √ν ∫ √(p_d p_n) dx        (theorem)
 
 If the n variables are independent in both, the integral is a product of n factors, each below 1 where the two densities
-differ. Let c alone be unknown, g = 1; by [nce.10] (if α is unknown too it is not less, as (I⁻¹)_cc ≥ 1/I_cc)
+differ: let none be above some ρ < 1. Let c alone be unknown, g = 1; by [nce.10] (if α is unknown too it is not less, as
+(I⁻¹)_cc ≥ 1/I_cc)
 
     [nce.13]  N Var ĉ → 1/E_d P − (1 + 1/ν)        (theorem)
 

@@ -15,7 +15,8 @@ Read `nce` first. Noise like the data seems natural, since it is the hardest to 
     κ                      a number that makes E r = 1                                        number
 
 The sum of the mean squared errors of all parameters is tr Σ/N, and tr Σ = tr I⁻¹ − (1 + 1/ν): the noise acts through I
-alone. (This sum depends on the units of the parameters; another parametrisation has another best noise.)
+alone. I is a mean over p_d, so noise where p_d = 0 would be wasted; let there be none. (This sum depends on the units
+of the parameters; another parametrisation has another best noise.)
 
 **What noise at x is worth.** Change r by dr, with E dr = 0. Then dP = ν dr/(1 + νr)², and dI⁻¹ = −I⁻¹ dI I⁻¹, so
 d tr I⁻¹ = −tr(I⁻¹ E(dP g gᵀ) I⁻¹) = −E(dP ‖I⁻¹g‖²):
