@@ -38,8 +38,8 @@ then needs no β, for the length of w is 1 anyway. All rows at once, and after e
 
     [ica.2]   W⁺ = E g(s)zᵀ − diag(E g′(s)) W,   s = Wz;      W ← (W⁺W⁺ᵀ)^(−½) W⁺ = PQᵀ,   W⁺ = PΣQᵀ
 
-if W⁺ is regular. It stops where no wₖ turns any more, but for its sign: maxₖ 1 − |wₖ·wₖ′| ≤ tolerance, where wₖ and wₖ′
-are row k of W before and after the step.
+if W⁺ is invertible. It stops where no wₖ turns any more, but for its sign: maxₖ 1 − |wₖ·wₖ′| ≤ tolerance, where wₖ and
+wₖ′ are row k of W before and after the step.
 
 *Why it finds the sources, and fast.* Let z = As with independent sources of mean 0 and variance 1. So AAᵀ = E zzᵀ = Id
 and zᵀA = sᵀ. Let wₖᵀA = eₖᵀ + εᵀ with a small ε, εₖ = 0 (to first order, as the length is 1), so that

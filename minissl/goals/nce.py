@@ -42,7 +42,7 @@ where p_m(x; θ) = p_d(x) wherever p_n(x) > 0. So θ̂ → θ* for N → ∞, c 
     1. p_d belongs to the model, and p_n > 0 wherever p_d > 0;
     2. only θ* gives p_m = p_d wherever p_n > 0, so that the minimum is unique (identifiability);
     3. J tends to its mean uniformly in θ;
-    4. I, below, is regular: no combination of the gₖ is zero wherever p_d p_n > 0.
+    4. I, below, is invertible: no combination of the gₖ is zero wherever p_d p_n > 0.
 
 **How accurate.** Let p_m(x; θ*) = p_d(x). At θ* we have P = ν p_n/(p_d + ν p_n), h = p_d/(p_d + ν p_n), P + h = 1: so
 p_d P = ν p_n h. Multiplied by any function F of x and integrated, this turns means over data into such over noise:
@@ -211,10 +211,10 @@ def parameter_scores(model: Callable, theta: Array, x: Array) -> Array:
 
 
 def information(g: Array, weights: Array) -> Array:
-    """I = E_d(P g gᵀ) [nce.7], (size, size), from g at nodes and weights P p_d × cell volume; it must be regular."""
+    """I = E_d(P g gᵀ) [nce.7], (size, size), from g at nodes and weights P p_d × cell volume; it must be invertible."""
     g = check_array(g, "g", ndim=2)
     weights = check_array(weights, "weights", shape=(len(g),), like=g)
-    words = "an information matrix that is regular: more rows of x, or fewer parameters"
+    words = "an information matrix that is invertible: more rows of x, or fewer parameters"
     return check_positive_definite((g * weights[:, None]).T @ g, "x", words)  # [nce.7] E_d(P g gᵀ)
 
 

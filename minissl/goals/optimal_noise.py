@@ -39,7 +39,7 @@ falls where I grows (in the order of symmetric matrices). So a tangent lies belo
     [optimal_noise.3]   tr Σ − min tr Σ ≤ ν [max q − E(q r)]
 
 This is zero under [optimal_noise.2], and a certificate for every r that is found. Convexity does not say that there is
-a minimum. There is one if E‖g‖² < ∞ and I is regular for some r: the P of better and better noises, between 0 and 1,
+a minimum. There is one if E‖g‖² < ∞ and I is invertible for some r: the P of better and better noises, between 0 and 1,
 have a weak limit; I tends to the I of that limit, as g gᵀ can be integrated; and for it νE r = E P/(1 − P) is at most
 ν, as P/(1 − P) is convex.
 

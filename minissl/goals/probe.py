@@ -12,6 +12,9 @@
     qₚ(x)        q                   window of x at place p, its n pixels in a row                  (n,)
     f(q)         f                   features of a window: a hidden layer of a network              (m,)
     G_g          rows, columns       region g of a grid over the places of an image                 set of p
+    q̄, z          mean, -             mean of the windows; a whitened window                         (n,)
+    C, d², U     -, variances, U     covariance of the windows (below: of H), eigenvalues, -vectors (n, n)
+    ε            floor               floor of the variances, in units of their mean d̄²               number ≥ 0
 
 The lecture's first goal: train without labels on many samples, then let a simple classifier learn from few labels what
 the features make easy. Its accuracy on samples that it has not seen is the measure of the features.

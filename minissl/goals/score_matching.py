@@ -113,7 +113,8 @@ so that on average over v it is J,
 
 For K = n orthogonal vₖ of length √n, as √n times the axes, it is exactly J.
 
-**Not invariant under linear maps.** Let y = Ax, A regular. Then ψ_y = A⁻ᵀψ and ∂ψ_y/∂y = A⁻ᵀ(∂ψ/∂x)A⁻¹. In terms of x
+**Not invariant under linear maps.** Let y = Ax with an invertible A. Then ψ_y = A⁻ᵀψ and ∂ψ_y/∂y = A⁻ᵀ(∂ψ/∂x)A⁻¹, so
+in terms of x
 
     [score_matching.17]  J_y = E[½ ψᵀ(AᵀA)⁻¹ψ + tr((AᵀA)⁻¹ ∂ψ/∂x)],    D_y = ½ E_d‖A⁻ᵀ(ψ − ψ_d)‖²      (theorem)
 
