@@ -12,11 +12,13 @@ import numpy as np
 from gallery import Demo, interval, plt, pm, progress
 from sklearn.semi_supervised import LabelSpreading
 
-import minissl as ssl
-from minissl import downstream, pca
-from minissl.autoencoder import denoise, identity, image_blocks, kl_sparsity, mask
-from minissl.contrastive import against_noise, against_shuffled, gaussian_like
-from minissl.patches import far_permutations, jigsaw
+import minissl
+from minissl.goals import probe
+from minissl.linear import pca
+from minissl.tasks.autoencoder import denoise, image_blocks, kl_sparsity, mask, reconstruct
+from minissl.tasks.noise import against_noise, fit_gaussian
+from minissl.tasks.shuffling import against_shuffled
+from minissl.tasks.jigsaw import jigsaw, max_hamming_permutations
 
 demo = Demo(
     "downstream",
@@ -66,10 +68,10 @@ def pooled(seen, rng):
     """The 160 numbers of every image; whitening and components are fitted on the unlabelled images `seen`."""
     padded = np.pad(images.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)))
     some = data.windows(padded[rng.choice(seen, 500)], WINDOW, 20_000, rng).reshape(-1, WINDOW**2)
-    white = downstream.whitening(some, floor=0.5)
+    white = probe.whitening(some, floor=0.5)
     W = (rng.standard_normal((WINDOW**2, UNITS)) / WINDOW).astype(np.float32)
     units = lambda q: np.maximum(white(q) @ W - np.float32(THRESHOLD), 0)  # noqa: E731
-    F = downstream.pooled_features(units, padded, (WINDOW, WINDOW)).reshape(-1, 4, UNITS)
+    F = probe.pooled_features(units, padded, (WINDOW, WINDOW)).reshape(-1, 4, UNITS)
     F = (F - F[seen].mean(axis=0)) / F[seen].std(axis=(0, 1))
     axes = pca.by_svd(F[seen].reshape(-1, UNITS), COMPONENTS)
     return unit_scale(axes.encode(F.reshape(-1, UNITS)).reshape(-1, INPUT), seen)
@@ -88,32 +90,39 @@ def pooled(seen, rng):
 # %%
 wide, one = (INPUT, HIDDEN, INPUT), (INPUT, HIDDEN, 1)
 quarters = image_blocks(SHAPE, (1, COMPONENTS))
-orders = far_permutations(4, 24, rng=0)
+orders = max_hamming_permutations(4, 24, rng=0)
 TASKS = {  # name: (input x -> task, loss, sizes, activation, step size, penalties)
-    "noise contrast": (lambda x: against_noise(gaussian_like(x)), ssl.logistic, one, "relu", 2e-3, None),
-    "shuffled variables": (lambda x: against_shuffled(), ssl.logistic, one, "relu", 1e-3, None),
+    "noise contrast": (
+        lambda x: against_noise(fit_gaussian(x)),
+        minissl.sigmoid_cross_entropy,
+        one,
+        "relu",
+        2e-3,
+        None,
+    ),
+    "shuffled variables": (lambda x: against_shuffled(), minissl.sigmoid_cross_entropy, one, "relu", 1e-3, None),
     "jigsaw": (
         lambda x: jigsaw(SHAPE, (2, 2), orders, normalised=False),
-        ssl.softmax,
+        minissl.softmax_cross_entropy,
         (INPUT, HIDDEN, 24),
         "relu",
         1e-3,
         None,
     ),
-    "bottleneck": (lambda x: identity(), ssl.squared_error, (INPUT, 40, INPUT), "relu", 2e-3, None),
-    "sparse": (lambda x: denoise(0.5), ssl.squared_error, wide, "sigmoid", 4e-3, {1: kl_sparsity(3, 0.02)}),
-    "denoising": (lambda x: denoise(1.0), ssl.squared_error, wide, "relu", 2e-3, None),
-    "masking": (lambda x: mask(0.75, blocks=quarters), ssl.squared_error, wide, "relu", 2e-3, None),
+    "bottleneck": (lambda x: reconstruct(), minissl.squared_error, (INPUT, 40, INPUT), "relu", 2e-3, None),
+    "sparse": (lambda x: denoise(0.5), minissl.squared_error, wide, "sigmoid", 4e-3, {1: kl_sparsity(3, 0.02)}),
+    "denoising": (lambda x: denoise(1.0), minissl.squared_error, wide, "relu", 2e-3, None),
+    "masking": (lambda x: mask(0.25, blocks=quarters), minissl.squared_error, wide, "relu", 2e-3, None),
 }
 
 
-def trained(net, x, task, loss, step_size, penalties, epochs, seed, label):
+def trained(net, x, task, loss, learning_rate, penalties, epochs, seed, label):
     """Adam, the step a fifth as long for the last third of the epochs."""
-    optimizer = ssl.Adam(step_size)
+    optimizer = minissl.Adam(learning_rate)
     settings = {"epochs": epochs, "batch_size": 64, "optimizer": optimizer, "penalties": penalties, "rng": seed}
-    for epoch, _ in enumerate(progress(ssl.train(net, x, task, loss, **settings), epochs, label), 1):
+    for epoch, _ in enumerate(progress(minissl.train_epochs(net, x, task, loss, **settings), epochs, label), 1):
         if epoch == epochs * 2 // 3:
-            optimizer.step_size = step_size / 5
+            optimizer.learning_rate = learning_rate / 5
     return net
 
 
@@ -124,10 +133,10 @@ def representations(seen, seed):
     yield "raw pixels", images
     yield "PCA of pixels, 40", pixels.encode(images)
     yield "pooled random windows", x
-    yield "random weights", ssl.MLP(wide, rng=seed).features(x)
-    for name, (make, loss, sizes, activation, step_size, penalties) in TASKS.items():
-        net = ssl.MLP(sizes, activation, rng=seed)
-        trained(net, x[seen], make(x[seen]), loss, step_size, penalties, EPOCHS, seed, name)
+    yield "random weights", minissl.MLP(wide, rng=seed).features(x)
+    for name, (make, loss, sizes, activation, learning_rate, penalties) in TASKS.items():
+        net = minissl.MLP(sizes, activation, rng=seed)
+        trained(net, x[seen], make(x[seen]), loss, learning_rate, penalties, EPOCHS, seed, name)
         yield name, net.features(x)
 
 
@@ -143,16 +152,16 @@ def representations(seen, seed):
 # %%
 def probed(H, few, test):
     """Accuracy on the test images of a linear classifier of the labelled ones."""
-    l2, _ = downstream.choose_l2(H[few], labels[few], (0.01, 0.1, 1.0, 10.0, 100.0), rng=0, tolerance=1e-3)
-    return np.mean(downstream.probe(H[few], labels[few], l2, tolerance=1e-3).predict(H[test]) == labels[test])
+    l2, _ = probe.cross_validate_l2(H[few], labels[few], (0.01, 0.1, 1.0, 10.0, 100.0), rng=0, tolerance=1e-3)
+    return np.mean(probe.linear_probe(H[few], labels[few], l2, tolerance=1e-3).predict(H[test]) == labels[test])
 
 
 def from_scratch(x, few, test, seed):
     """Accuracy of the network when labels are all that it is given."""
-    net, y = ssl.MLP((INPUT, HIDDEN, 10), rng=seed), labels[few]
+    net, y = minissl.MLP((INPUT, HIDDEN, 10), rng=seed), labels[few]
     pair = np.concatenate([x[few], y[:, None]], axis=1).astype(np.float32)
     task = lambda batch, rng: (batch[:, :-1].copy(), batch[:, -1].astype(int))  # noqa: E731
-    trained(net, pair, task, ssl.softmax, 1e-3, None, 2 * EPOCHS, seed, "from scratch")
+    trained(net, pair, task, minissl.softmax_cross_entropy, 1e-3, None, 2 * EPOCHS, seed, "from scratch")
     return np.mean(net(x[test]).argmax(axis=1) == labels[test])
 
 
@@ -233,14 +242,6 @@ demo.say(
     + f". Best: {best}, {pm(scores[best][:, 0] - scores[plain][:, 0])} beside the best row that needs no task, "
     f"{plain}. With {NUMBERS[-1]} labels the tasks are worth between {min(last):+.3f} and {max(last):+.3f}: "
     "the more labels, the less is left to learn without them."
-)
-demo.say(
-    "A reading: noise of the same covariance has all the correlations of the data, so that what is left to learn is "
-    "what is not Gaussian, such as clusters, the classes among them. To see through noise, or to fill in a quarter, a "
-    "network must know what the quarters have in common: again, which class it is. A sparse code names it by the few "
-    "units that are on, which is near to labels where these are few. Shuffled variables betray themselves by "
-    "correlations, quarters in a wrong order by what each usually holds, whatever the class; and a bottleneck keeps "
-    "what varies most."
 )
 
 # %%

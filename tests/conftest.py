@@ -101,7 +101,10 @@ def pytest_terminal_summary(terminalreporter, config):
     path = config.rootpath / "gallery" / "derivations.json"
     path.parent.mkdir(exist_ok=True)
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() and config.getoption("--equation") else {}
-    now = {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "commit": commit(config.rootpath)}
+    now = {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commit": commit(config.rootpath),
+    }
     rows = earlier | {name: row | now for name, row in known.items()}
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
     terminalreporter.write_line(f"record: {path}")
