@@ -502,7 +502,8 @@ won, lost = sum(m + h < 0 for m, h in apart), sum(m - h > 0 for m, h in apart)
 demo.lesson(
     f"Without a constraint a network learns to copy, noise too ({100 * copied[2]:.2g}% of its variance is left, of "
     f"images {100 * copied[1]:.2g}%), and its features gain {pm(gains['no constraint'], 1)} points over random "
-    f"weights; made to remove noise, {pm(gains[f'noise of {SIGMA}'], 1)}. A deep bottleneck leaves {overall:.0f}% of PCA's error "
+    f"weights; made to remove noise, {pm(gains[f'noise of {SIGMA}'], 1)}. A deep bottleneck leaves {overall:.0f}% of "
+    "PCA's error "
     f"on images; on small tables it is better than PCA in {won} of {len(apart)} cases, worse in {lost}.",
     f"{overall:.0f}% of PCA's error",
 )

@@ -16,9 +16,9 @@ import minissl
 from minissl.goals import probe
 from minissl.linear import pca
 from minissl.tasks.autoencoder import denoise, image_blocks, kl_sparsity, mask, reconstruct
+from minissl.tasks.jigsaw import jigsaw, max_hamming_permutations
 from minissl.tasks.noise import against_noise, fit_gaussian
 from minissl.tasks.shuffling import against_shuffled
-from minissl.tasks.jigsaw import jigsaw, max_hamming_permutations
 
 demo = Demo(
     "downstream",

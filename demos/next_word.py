@@ -25,8 +25,8 @@ demo = Demo(
     "Prediction of the next word",
     "In language: predict the next word. The network learns a representation of words, and it can generate text.",
     "P(v | c₁, …, cₖ) = exp(Y_v)/Σᵤ exp(Yᵤ),  Y = f(E_{c₁}, …, E_{cₖ});    perplexity = exp(−mean ln P)",
-    limits="One text, a reference manual of 30,000 words that repeats itself; on another kind of text, or on millions of "
-    "words, the order of the models may be another. Every unknown word counts as the one token that stands for them, "
+    limits="One text, a reference manual of 30,000 words that repeats itself; on another kind of text, or on millions "
+    "of words, the order of the models may be another. Every unknown word counts as the one token that stands for them, "
     "which lowers all perplexities alike. The network sees four words. Its settings were chosen on the validation "
     "texts of two splits, by a few trials; the trigram has none to choose.",
 )
@@ -102,9 +102,9 @@ demo.say(
 # %% [markdown]
 # ## The rivals: counts
 #
-# An n-gram model counts what followed the last n − 1 words. Interpolated Kneser-Ney smoothing (Chen & Goodman 1999) takes
-# a discount D off every count and gives it to the next shorter context c′, which counts in how many *different* contexts
-# a word was seen; T(c) is the number of different words seen after c:
+# An n-gram model counts what followed the last n − 1 words. Interpolated Kneser-Ney smoothing (Chen & Goodman 1999)
+# takes a discount D off every count and gives it to the next shorter context c′, which counts in how many *different*
+# contexts a word was seen; T(c) is the number of different words seen after c:
 #
 #     Pₙ(w | c) = [max(N(c w) − D, 0) + D T(c) Pₙ₋₁(w | c′)] / N(c)
 
@@ -137,9 +137,9 @@ def kneser_ney(text, n, V):
 # ## The network
 #
 # A text this short is soon learnt by heart. Three remedies, chosen on a validation text. *Stopped early*: keep the
-# parameters of the epoch that is best there. *Words hidden*: in every batch 30% of the context words, chosen anew, become
-# the unknown word (masking, as in the autoencoders). *Weight decay*: after each epoch all parameters shrink by a fifth,
-# times the factor of the schedule by which the learning rate falls.
+# parameters of the epoch that is best there. *Words hidden*: in every batch 30% of the context words, chosen anew,
+# become the unknown word (masking, as in the autoencoders). *Weight decay*: after each epoch all parameters shrink by
+# a fifth, times the factor of the schedule by which the learning rate falls.
 
 
 # %%
@@ -148,7 +148,10 @@ def some_words_hidden(x, rng):
     return np.where(rng.random(input.shape) < 0.3, 0, input), target
 
 
-def network(text, validation, V, seed, task=next_word(CONTEXT), rate=4e-3, schedule=cosine, decay=0.2):
+TASK = next_word(CONTEXT)
+
+
+def network(text, validation, V, seed, task=TASK, rate=4e-3, schedule=cosine, decay=0.2):
     """(the network of the epoch best on the validation text, its perplexity there, the network of the last epoch)."""
     net = minissl.EmbeddingMLP(V, CONTEXT, DIMENSION, (HIDDEN,), rng=seed)
     held_out, best, value = windows(validation, CONTEXT + 1), None, np.inf
@@ -186,8 +189,8 @@ def half_and_half(net, trigram):
 #
 # Each split holds out another tenth of the paragraphs, and starts another network. The splits share most of their
 # training text, so their results depend on each other, and the usual interval would be too narrow. Nadeau & Bengio
-# (2003) widen it: the variance of the mean of J splits is taken as (1/J + size of test/size of training text) times that
-# of the values. All intervals here are of this kind, mean ± 95%, and all comparisons are made within splits.
+# (2003) widen it: the variance of the mean of J splits is taken as (1/J + size of test/size of training text) times
+# that of the values. All intervals here are of this kind, mean ± 95%, and all comparisons are made within splits.
 
 
 # %%
@@ -242,7 +245,8 @@ change, half = corrected(shift, SHARES[0])
 trend = "more text favours the network" if change > half else "no clear trend"
 demo.say(
     f"The network's perplexity is {pm(ratio[-1], 2)} times that of the smoothed trigram. From {sizes[0]:,} to "
-    f"{sizes[-1]:,} tokens this ratio falls by {pm(shift, 2, SHARES[0])}: {trend}. (Bengio et al. (2003) trained on 0.8 "
+    f"{sizes[-1]:,} tokens this ratio falls by {pm(shift, 2, SHARES[0])}: {trend}. (Bengio et al. (2003) trained on "
+    "0.8 "
     "and 14 million words, and there the network won.) The mean of the two models' probabilities has "
     f"{pm(mixed, 2)} times the trigram's perplexity: "
     + ("they know different things." if sum(corrected(mixed)) < 1 else "no clear gain over the counts alone.")
@@ -338,8 +342,8 @@ demo.table(
 # %% [markdown]
 # ## What the table of words holds
 #
-# Words that may stand in for one another come to lie near one another. Nearest is what has the greatest cosine, after the
-# mean over the words is subtracted.
+# Words that may stand in for one another come to lie near one another. Nearest is what has the greatest cosine, after
+# the mean over the words is subtracted.
 
 
 # %%
@@ -404,7 +408,8 @@ for seed, (known, trained, *_) in models.items():
     after.append([f(trained, known) for f in (nearest_is_alike, plural_rank)])
 (alike_0, rank_0), (alike, rank) = np.transpose(before), np.transpose(after)
 demo.say(
-    f"The nearest word is of the same group for a share of {pm(alike, 2)} of them, before training {pm(alike_0, 2)}. The "
+    f"The nearest word is of the same group for a share of {pm(alike, 2)} of them, before training {pm(alike_0, 2)}. "
+    "The "
     "network sees numbers, not letters; yet ask for the neighbours of a word in order, and its plural (word + s) comes "
     f"after a share of {pm(rank, 2)} of the vocabulary (median), before training after {pm(rank_0, 2)}."
 )
@@ -448,9 +453,12 @@ starts = windows(text, CONTEXT)[text[CONTEXT - 1 :] == words.numbers[END]]  # wh
 for name, model, temperature in (("Network", net, 0.5), ("Network", net, 1.0), ("Trigram", trigram, 1.0)):
     demo.say(f"{name}, temperature {temperature}: {paragraphs_by(model, temperature)}")
 demo.lesson(
-    f"From {sizes[-1]:,} words of a manual a network predicts the next word with {pm(ratio[-1], 2)} times the perplexity "
-    f"of smoothed counts of three words; both together have {pm(mixed, 2)} times that perplexity. Weight decay chosen on "
-    f"a validation text multiplies the network's, where it learns from {sizes[0]:,} words, by {pm(gain, 2, SHARES[0])}.",
+    f"From {sizes[-1]:,} words of a manual a network predicts the next word with {pm(ratio[-1], 2)} times the "
+    "perplexity "
+    f"of smoothed counts of three words; both together have {pm(mixed, 2)} times that perplexity. Weight decay chosen "
+    "on "
+    f"a validation text multiplies the network's, where it learns from {sizes[0]:,} words, by "
+    f"{pm(gain, 2, SHARES[0])}.",
     f"perplexity {measured[-1, :, 3].mean():.0f}, together {measured[-1, :, 4].mean():.0f}",
 )
 demo.finish()

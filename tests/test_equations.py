@@ -1,4 +1,4 @@
-"""Every numbered equation has a test that carries its tag and says in a sentence what it compares; every example runs."""
+"""Every numbered equation has a test that carries its tag and says what it compares; every example runs."""
 
 import ast
 import doctest

@@ -78,8 +78,8 @@ def median(values):
 def peak(setup, run):
     """Memory in MB that the statement `run` needs on top of what `setup` holds, in a process of its own.
 
-    Both see the functions of networks.py and estimators.py. It is the growth of the largest resident size as the kernel records
-    it (Linux only); what a library loads or compiles on its first call is part of it.
+    Both see the functions of networks.py and estimators.py. It is the growth of the largest resident size as the
+    kernel records it (Linux only); what a library loads or compiles on its first call is part of it.
     """
     code = (
         f"from networks import *; from estimators import *; {setup}\n"
