@@ -26,9 +26,9 @@ demo = Demo(
     "In language: predict the next word. The network learns a representation of words, and it can generate text.",
     "P(v | c₁, …, cₖ) = exp(Y_v)/Σᵤ exp(Yᵤ),  Y = f(E_{c₁}, …, E_{cₖ});    perplexity = exp(−mean ln P)",
     limits="One text, a reference manual of 30,000 words that repeats itself; on another kind of text, or on millions "
-    "of words, the order of the models may be another. Every unknown word counts as the one token that stands for them, "
-    "which lowers all perplexities alike. The network sees four words. Its settings were chosen on the validation "
-    "texts of two splits, by a few trials; the trigram has none to choose.",
+    "of words, the order of the models may be another. Every unknown word counts as the one token that stands for "
+    "them, which lowers all perplexities alike. The network sees four words. Its settings were chosen on the "
+    "validation texts of two splits, by a few trials; the trigram has none to choose.",
 )
 try:
     from pydoc_data.topics import topics
