@@ -314,6 +314,7 @@ def test_invalid_arguments_are_named_before_any_training(tmp_path):
             call(tmp_path / "directory", net)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # zipfile on the way out, in NumPy 2.0
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is at hand on Linux alone")
 def test_a_device_that_is_full_stops_training_and_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
     """The file beside leads to /dev/full, where every write fails as it would on a full disk."""
