@@ -383,7 +383,7 @@ def test_where_the_search_starts_all_features_look_alike(seed, l2):
 @pytest.mark.equation("probe.9")
 @pytest.mark.parametrize("l2", [1e-1, 1e-3, 1e-6])
 def test_raw_features_of_very_different_scales_reach_the_minimum(l2):
-    """On features of scales 0.1 to 315 J and W are Newton's; for small λ the plain search is not there in 1,000 steps."""
+    """On features of scales 0.1 to 315 J and W are Newton's; for small λ the plain search is not, in 1,000 steps."""
     H, c = badly_scaled()
     W, b = newton(H, c, l2)
     best = objective(H, c, l2)(np.append(W, b))[0]
