@@ -9,9 +9,11 @@
 # not independent, and their intervals are widened for it (Nadeau & Bengio 2003). The unit is the image.
 
 # %%
+import sys
 from functools import partial
 from typing import NamedTuple
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import gallery
 import numpy as np

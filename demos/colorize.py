@@ -8,6 +8,9 @@
 # length: ‖E(d | x̃)‖ ≤ E(‖d‖ | x̃), with d the difference between a colour and its grey.
 
 # %%
+import sys
+
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress

@@ -7,6 +7,9 @@
 # with the architecture.
 
 # %%
+import sys
+
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, plt, progress

@@ -6,9 +6,12 @@
 # The classical shortcut, Yule–Walker, shows what goes wrong when the ends are not treated exactly.
 
 # %%
+import sys
 import time
 import tracemalloc
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
+import before  # noqa: F401
 import numpy as np
 from gallery import Demo, plt
 from scipy.signal import lfilter

@@ -8,8 +8,10 @@
 
 # %%
 import functools
+import sys
 import warnings
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import before  # noqa: F401  one thread, set before NumPy is there
 import numpy as np
 from gallery import Demo, interval, plt, pm

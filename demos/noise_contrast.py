@@ -6,8 +6,10 @@
 # [noise.2]. First that is checked where the density is known; then the data are photographs.
 
 # %%
+import sys
 from typing import NamedTuple
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress, tiles

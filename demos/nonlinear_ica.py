@@ -8,7 +8,9 @@
 
 # %%
 import itertools
+import sys
 
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, plt

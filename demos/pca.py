@@ -6,6 +6,9 @@
 # [pca.5].
 
 # %%
+import sys
+
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, plt, pm, tiles

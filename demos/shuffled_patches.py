@@ -6,6 +6,9 @@
 # the jigsaw the question is how they were shuffled.
 
 # %%
+import sys
+
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, interval, plt, pm, progress, tiles

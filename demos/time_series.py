@@ -6,6 +6,9 @@
 # past and judged on the future; nothing is shuffled across that line.
 
 # %%
+import sys
+
+sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
 import numpy as np
 from gallery import Demo, plt, progress
