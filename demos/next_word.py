@@ -410,10 +410,10 @@ for seed, (known, trained, *_) in models.items():
     after.append([f(trained, known) for f in (nearest_is_alike, plural_rank)])
 (alike_0, rank_0), (alike, rank) = np.transpose(at_first), np.transpose(after)
 demo.say(
-    f"The nearest word is of the same group for a share of {pm(alike, 2)} of them, at_first training {pm(alike_0, 2)}. "
+    f"The nearest word is of the same group for a share of {pm(alike, 2)} of them, before training {pm(alike_0, 2)}. "
     "The "
     "network sees numbers, not letters; yet ask for the neighbours of a word in order, and its plural (word + s) comes "
-    f"after a share of {pm(rank, 2)} of the vocabulary (median), at_first training after {pm(rank_0, 2)}."
+    f"after a share of {pm(rank, 2)} of the vocabulary (median), before training after {pm(rank_0, 2)}."
 )
 chosen, group = grouped(words)
 E = net.embedding[chosen] - net.embedding[chosen].mean(axis=0)
