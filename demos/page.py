@@ -20,6 +20,7 @@ HERE = before.ROOT / "demos"
 LIGHT, DARK = HtmlFormatter(style="xcode"), HtmlFormatter(style="github-dark")
 MENTION = re.compile(r"\[([a-z_]+\.\d+)\]")
 SUBSCRIPT = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω∫][\u0302\u0303]?)_(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*))(?![\w])")
+POWER, RAISED = re.compile(r"(\d)e\+?(-?)0*(\d+)\b"), str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CODE_OR_ITEM = r"`[^`]+`|^ {4}.*$|^\s*\* "
 EMPHASIS = re.compile(rf"({CODE_OR_ITEM}|\*\*(?=\S)[^*]+\*\*|(?<![\w)\]*])\*(?=[\w(`])[^*]+\*(?!\*))", re.MULTILINE)
 LARGE = (6, 5)  # rows and columns; tables that have more are folded
@@ -35,6 +36,7 @@ class Text:
         self.markdown.add_render_rule("text", lambda renderer, tokens, i, options, env: self.inline(tokens[i].content))
 
     def inline(self, text):
+        text = POWER.sub(lambda m: f"{m[1]} × 10{(m[2] + m[3]).translate(RAISED)}", text)
         text = SUBSCRIPT.sub(lambda m: f"{m[1]}<sub>{m[2] or m[3]}</sub>", str(escape(text)))
         return MENTION.sub(lambda m: self.link(m[1]), text)
 
@@ -91,11 +93,13 @@ class Text:
             yield f'<pre class="math">{escape(plain.rstrip())}</pre>'
         for equation in tagged:
             tag, rest = equation[1:].split("]", 1)
-            lines = [re.split(r"\s{2,}", line.strip()) for line in rest.strip("\n").split("\n")]
-            inner = "".join(
-                f"<div>{' '.join(f'<span>{self.inline(p)}</span>' for p in parts)}</div>" for parts in lines
-            )
-            yield f'<div class="equation" id="{tag}"><a class="tag" href="#{tag}">[{tag}]</a><div>{inner}</div></div>'
+            yield f'<div class="equation" id="{tag}"><a class="tag" href="#{tag}">[{tag}]</a>{self.parts(rest)}</div>'
+
+    def parts(self, text):
+        """Lines of mathematics, each in the parts that wide spaces tell apart."""
+        lines = [re.split(r"\s{2,}", line.strip()) for line in text.strip("\n").split("\n")]
+        spans = [" ".join(f"<span>{self.inline(part)}</span>" for part in line) for line in lines]
+        return Markup(f"<div>{''.join(f'<div>{line}</div>' for line in spans)}</div>")
 
 
 def stars(text):
@@ -164,7 +168,18 @@ def sheet(name, record, places, text, verdicts):
         else:
             derived.append({"module": module, "rows": [step(module, row, text, verdicts) for row in module.rows]})
     exercises = record["exercises"] or IDEAS[name]["exercises"]
-    return {"main": main, "derived": derived, "elsewhere": elsewhere, "cells": measured(record), "exercises": exercises}
+    words = {
+        sign: any(sign in cell for item in record["shown"] for row in item.get("cells", ()) for cell in row)
+        for sign in ("±", "**")
+    }
+    return {
+        "words": words,
+        "main": main,
+        "derived": derived,
+        "elsewhere": elsewhere,
+        "cells": measured(record),
+        "exercises": exercises,
+    }
 
 
 def step(module, row, text, verdicts):
@@ -273,5 +288,9 @@ def summary(verdicts):
 
 
 TEMPLATES = Environment(
-    loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
