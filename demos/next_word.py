@@ -211,15 +211,17 @@ def pm(values, digits, share=1.0):
 # ## Who predicts best, and from how much text
 
 # %%
-measured, models = np.empty((len(SHARES), len(SEEDS), 5)), {}
+measured, models, with_decay = np.empty((len(SHARES), len(SEEDS), 5)), {}, []
 for i, share in enumerate(SHARES):
     for seed in SEEDS:
         words, text, validation, test = split(seed, share)
         V, held_out = len(words), windows(test, CONTEXT + 1)
         grams = {name: kneser_ney(text, n, V) for n, name in enumerate(("unigram", "bigram", "trigram"), 1)}
-        net, *_ = network(text, validation, V, seed)
+        net, value, last = network(text, validation, V, seed)
         rivals = grams | {"network": net, "network + trigram": half_and_half(net, grams["trigram"])}
         measured[i, seed] = [perplexity(model, held_out) for model in rivals.values()]
+        if i == 0:
+            with_decay.append([value, measured[i, seed, 3], perplexity(last, held_out)])
         models[seed] = words, net, grams["trigram"], text  # in the end, those of all the text
         sums = np.exp(grams["trigram"](held_out[:50, :-1])).sum(axis=1)
         assert abs(sums - 1).max() < 1e-9, "the smoothed probabilities do not sum to one"
@@ -286,11 +288,10 @@ demo.figure(
 
 # %%
 VARIANTS = {
-    "weight decay, falling rate": {},
     "words hidden": {"task": some_words_hidden, "rate": 2e-3, "schedule": constant, "decay": 0},
     "neither": {"rate": 2e-3, "schedule": constant, "decay": 0},
 }
-found = {}
+found = {"weight decay, falling rate": with_decay}
 for name, settings in VARIANTS.items():
     for seed in SEEDS:
         words, text, validation, test = split(seed, SHARES[0])
@@ -404,16 +405,15 @@ def untrained(words, seed):
     return minissl.EmbeddingMLP(len(words), CONTEXT, DIMENSION, (HIDDEN,), rng=seed)
 
 
-at_first, after = [], []
+at_first, in_the_end = [], []
 for seed, (known, trained, *_) in models.items():
     at_first.append([f(untrained(known, seed), known) for f in (nearest_is_alike, plural_rank)])
-    after.append([f(trained, known) for f in (nearest_is_alike, plural_rank)])
-(alike_0, rank_0), (alike, rank) = np.transpose(at_first), np.transpose(after)
+    in_the_end.append([f(trained, known) for f in (nearest_is_alike, plural_rank)])
+(alike_0, rank_0), (alike, rank) = np.transpose(at_first), np.transpose(in_the_end)
 demo.say(
     f"The nearest word is of the same group for a share of {pm(alike, 2)} of them, before training {pm(alike_0, 2)}. "
-    "The "
-    "network sees numbers, not letters; yet ask for the neighbours of a word in order, and its plural (word + s) comes "
-    f"after a share of {pm(rank, 2)} of the vocabulary (median), before training after {pm(rank_0, 2)}."
+    "The network sees numbers, not letters; yet ask for the neighbours of a word in order, and its plural (word + s) "
+    f"comes after a share of {pm(rank, 2)} of the vocabulary (median), before training after {pm(rank_0, 2)}."
 )
 chosen, group = grouped(words)
 E = net.embedding[chosen] - net.embedding[chosen].mean(axis=0)
@@ -421,10 +421,31 @@ xy = E @ np.linalg.svd(E, full_matrices=False)[2][:2].T
 fig, ax = plt.subplots(figsize=(9, 5))
 for g, (name, marker) in enumerate(zip(GROUPS, "osD^v", strict=True)):
     ax.plot(*xy[group == g].T, marker, color=f"C{g}", ms=5, label=name)
-    for word, place in zip(words.decode(chosen[group == g]), xy[group == g], strict=True):
-        ax.annotate(word, place, fontsize=9, color=f"C{g}", xytext=(5, 3), textcoords="offset points")
 ax.set(xlabel="first principal component of these words", ylabel="second")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+fig.canvas.draw()  # only now is it known where the points are
+points = ax.transData.transform(xy)
+taken = [np.array([x - 4, y - 4, x + 4, y + 4]) for x, y in points]  # boxes: left, bottom, right, top
+
+
+def free_side(point, width, height=15):
+    """Where a label overlaps least with points and labels: its offset and its box."""
+    sides = {}
+    for x, left in ((5, 8), (-5, -8 - width)):
+        for y, bottom in ((1, 0), (-9, -height), (-4, -height / 2)):
+            sides[x, y] = np.array([left, bottom, left + width, bottom + height]) + np.tile(point, 2)
+
+    def overlap(box):
+        return sum(np.prod(np.clip(np.minimum(box, b)[2:] - np.maximum(box, b)[:2], 0, None)) for b in taken)
+
+    return min(sides.items(), key=lambda side: overlap(side[1]))
+
+
+for word, g, place, point in zip(words.decode(chosen), group, xy, points, strict=True):
+    offset, box = free_side(point, 9 * len(word))
+    taken.append(box)
+    align = "left" if offset[0] > 0 else "right"
+    ax.annotate(word, place, fontsize=9, color=f"C{g}", ha=align, xytext=offset, textcoords="offset points")
 demo.figure(
     fig,
     "words",
@@ -455,11 +476,9 @@ starts = windows(text, CONTEXT)[text[CONTEXT - 1 :] == words.numbers[END]]  # wh
 for name, model, temperature in (("Network", net, 0.5), ("Network", net, 1.0), ("Trigram", trigram, 1.0)):
     demo.say(f"{name}, temperature {temperature}: {paragraphs_by(model, temperature)}")
 demo.lesson(
-    f"From {sizes[-1]:,} words of a manual a network predicts the next word with {pm(ratio[-1], 2)} times the "
-    "perplexity "
-    f"of smoothed counts of three words; both together have {pm(mixed, 2)} times that perplexity. Weight decay chosen "
-    "on "
-    f"a validation text multiplies the network's, where it learns from {sizes[0]:,} words, by "
+    f"From {sizes[-1]:,} tokens of a manual a network predicts the next word with {pm(ratio[-1], 2)} times the "
+    f"perplexity of smoothed counts of three words; both together have {pm(mixed, 2)} times that perplexity. Where it "
+    f"learns from {sizes[0]:,} tokens, a weight decay chosen on a validation text multiplies the network's by "
     f"{pm(gain, 2, SHARES[0])}.",
     f"perplexity {measured[-1, :, 3].mean():.0f}, together {measured[-1, :, 4].mean():.0f}",
 )
