@@ -250,8 +250,7 @@ trend = "more text favours the network" if change > half else "no clear trend"
 demo.say(
     f"The network's perplexity is {pm(ratio[-1], 2)} times that of the smoothed trigram. From {sizes[0]:,} to "
     f"{sizes[-1]:,} tokens this ratio falls by {pm(shift, 2, SHARES[0])}: {trend}. (Bengio et al. (2003) trained on "
-    "0.8 "
-    "and 14 million words, and there the network won.) The mean of the two models' probabilities has "
+    "0.8 and 14 million words, and there the network won.) The mean of the two models' probabilities has "
     f"{pm(mixed, 2)} times the trigram's perplexity: "
     + ("they know different things." if sum(corrected(mixed)) < 1 else "no clear gain over the counts alone.")
 )
