@@ -7,9 +7,10 @@ IDEAS = {
         "exercises": (
             "In `minissl/nn/mlp.py`, `_backward`, delete `delta *= slope(H[l - 1])`. Which equation is broken, and "
             "which tests say so? `pytest --equation mlp.3`",
-            "Derive φ′ for softplus, φ(z) = ln(1 + eᶻ), as a function of h = φ(z). Add it to `PHI` and run "
-            "`pytest tests/nn/test_mlp.py`: every activation there is tested against finite differences.",
-            "Set `SIGMA = 0` in `demos/tour.py`: the task is then the identity. What is left of the gain?",
+            "Derive φ′ for softplus, φ(z) = ln(1 + eᶻ), as a function of h = φ(z). Add it to `PHI`, and φ to `SMOOTH` "
+            "in `tests/nn/test_mlp.py`. Is it right? `pytest --equation mlp.5`",
+            "In `demos/tour.py` write `minissl.mask(0)` for `minissl.mask(0.5)`: the task is then the identity. What "
+            "is left of the gain? `python -m demos tour`",
         ),
     },
     "noise_contrast": {
@@ -18,9 +19,9 @@ IDEAS = {
         "exercises": (
             "With ν = 4 noise points for each data point, forget the term ln ν. By which factor is every density "
             "wrong? `pytest --equation noise.2`",
-            "Data and noise have the same density. What is y*, and the least loss? Say it before you train a network "
-            "on it.",
-            "Draw the noise from `isotropic_gaussian` in place of `fit_gaussian`. What does the network learn first?",
+            "Data and noise have the same density. What is y*, and the least loss? `pytest --equation noise.2`",
+            "Where p_d = 0 and p_n > 0, what does y* tend to? And where p_n = 0, as it is far from noise in a box? "
+            "`pytest --equation noise.2`",
         ),
     },
     "shuffled_patches": {
@@ -31,8 +32,8 @@ IDEAS = {
             "`pytest --equation jigsaw.3`",
             "Two Gaussian variables with correlation 0.8: how many nats does the best classifier of shuffled variables "
             "find? `pytest --equation shuffling.3`",
-            "Set `gap=0` and `normalised=False` in the jigsaw. Which cue is given away, and what does it do to the "
-            "accuracy?",
+            "Four patches, four orders: choose them so that any two differ in every place. `pytest --equation "
+            "jigsaw.4`",
         ),
     },
     "two_views": {
@@ -41,7 +42,8 @@ IDEAS = {
         "exercises": (
             "Two views share 5 nats. How many candidates does InfoNCE need at least, before it can say so? "
             "`pytest --equation views.6`",
-            "Leave out one augmentation at a time. Which is the task made of?",
+            "Take one change at a time (`shift`, `rotation`, `shear`, `scale`) out of `affine` in "
+            "`demos/two_views.py`. Which is the task made of? `python -m demos two_views`",
             "Set `hold_target=False` in `simsiam`. What do the features become, and why? "
             "`pytest --equation noncontrastive.7`",
         ),
@@ -54,7 +56,8 @@ IDEAS = {
             "`pytest --equation pca.2`",
             "Why can the least reconstruction error not be less than the sum of the discarded eigenvalues? Follow "
             "[pca.7] with m = 1, n = 2 on paper. `pytest --equation pca.7`",
-            "Multiply the first pixel by 1000 and run the demo: which axis comes first, and what has PCA then learned?",
+            "In `demos/pca.py`, let `digits[:, 10] *= 1000` follow the line that loads the digits. Which axis comes "
+            "first, and what has PCA learned then? `python -m demos pca`",
         ),
     },
     "autoencoders": {
@@ -74,8 +77,8 @@ IDEAS = {
         "exercises": (
             "Two colours of the same grey are equally probable. Which colour is least wrong, and is it greyer than "
             "both? `pytest --equation autoencoder.15`",
-            "Replace the three weights of [autoencoder.15] by (0, 1, 0): the input is then the green channel itself. "
-            "What is left to learn?",
+            "Replace the three weights of [autoencoder.15] by (0, 1, 0): the input is the green channel. What is the "
+            "error of the best reconstruction of green? `pytest --equation autoencoder.2`",
         ),
     },
     "time_series": {
@@ -86,8 +89,8 @@ IDEAS = {
             "if it is fed back? `pytest --equation prediction.4`",
             "How many simulated futures are needed before the error of their mean is a tenth of their spread? "
             "`pytest --equation prediction.5`",
-            "Shuffle the windows before past and future are parted. Why do all errors fall, and why is that no "
-            "progress?",
+            "The series is a random walk. Which forecast is best, and are more past values of any use? `pytest "
+            "--equation prediction.2`",
         ),
     },
     "linear_prediction": {
@@ -108,7 +111,7 @@ IDEAS = {
             "`pytest --equation words.3`",
             "A word occurs twice in one context. How many rows of Δ₀ reach its gradient? `pytest --equation "
             "embedding.2`",
-            "Sample at temperature 0.1 and at 10. What does [words.4] become in the two limits?",
+            "What does [words.4] become for τ → 0, and for τ → ∞? `pytest --equation words.4`",
         ),
     },
     "downstream": {
@@ -117,7 +120,8 @@ IDEAS = {
         "exercises": (
             "Why does the probe need λ > 0 where the classes can be separated? `pytest --equation probe.1`",
             "‖W‖² is strictly convex and b is not penalised. What about b is left open? `pytest --equation probe.3`",
-            "Choose λ on the test images in place of the labelled ones. By how much does every row seem to improve?",
+            "Give `linear_probe` four samples with the labels 0, 2, 0, 2. What would become of the intercept of class "
+            "1, and what does the library say?",
         ),
     },
     "nonlinear_ica": {
@@ -134,8 +138,11 @@ IDEAS = {
         "idea": "structure: groups",
         "modules": ("clustering",),
         "exercises": (
-            "Take out `rng` and start every run from the same centres: what do the intervals say then?",
-            "Scale one feature by ten. Which of the methods finds other groups, and which does not?",
+            "The k-means of ten seeds, one start each, end in different minima. How does [clustering.4] make bad ones "
+            "rare? `pytest --equation clustering.4`",
+            "Exchange the numbers of two clusters. Which of J, accuracy and NMI change? `pytest --equation "
+            "clustering.11`",
+            "Let σ → 0 in a mixture of Gaussians: which algorithm is left? `pytest --equation clustering.10`",
         ),
     },
     "nce_estimation": {
@@ -155,8 +162,8 @@ IDEAS = {
         "exercises": (
             "Langevin dynamics on N(0, 1) with η = 1: which variance do the chains end with, and from which η on do "
             "they explode? `pytest --equation langevin.3`",
-            "Two modes far apart, one four times as heavy: why can the score not say so? Run plain dynamics with ten "
-            "times the steps.",
+            "Two modes far apart, one four times as heavy: why can the score not say so? In `demos/sampling.py` write "
+            "`100 * steps` for `10 * steps`. `python -m demos sampling`",
             "Leave ln k(x|x′) − ln k(x′|x) out of [langevin.5]. Which density do the chains then sample? "
             "`pytest --equation langevin.5`",
         ),

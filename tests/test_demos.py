@@ -132,6 +132,14 @@ def test_ctrl_c_leaves_no_traceback_and_what_is_done(tmp_path):
     assert (tmp_path / "pca.html").read_bytes() == before
 
 
+def test_an_exercise_names_equations_that_are_tested():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for name, idea in IDEAS.items():
+        assert 2 <= len(idea["exercises"]) <= 3 and idea["modules"], name
+        for tag in re.findall(r"--equation ([\w.]+)", " ".join(idea["exercises"])):
+            assert f'"{tag}"' in tests, tag
+
+
 # What a demo shows
 
 DEMO = """
@@ -142,7 +150,8 @@ import before
 import numpy as np
 from gallery import Demo, plt, pm, progress, tiles
 
-demo = Demo("small", "Small ± λ ñ", "The lecture says: σ", "x̂ = x")
+further = {{"--fashion-mnist": {{"metavar": "DIR"}}}}
+demo = Demo("small", "Small ± λ ñ", "The lecture says: σ", "x̂ = x", further)
 
 # %% [markdown]
 # # Small
@@ -250,7 +259,7 @@ def test_a_quick_run_by_the_environment(small, tmp_path, quick):
 
 
 def test_a_demo_refuses_what_it_does_not_know(small):
-    for option in ("--quik", "--f=kernel.json"):
+    for option in ("--quik", "--qui", "--f=kernel.json"):
         result = python(small, option)
         assert result.returncode == 2 and "unrecognized arguments" in result.stderr
 
@@ -298,7 +307,7 @@ def synthetic(out, names=NAMES, quick=False, **changes):
         }
         shown = [
             image | {"alt": 'A "line" & more'},
-            {"kind": "table", "title": "Small & <so>", "cells": small, "note": "r* is r*."},
+            {"kind": "table", "title": "Small & <so>", "cells": small, "note": "r*ⱼ is r*ⱼ."},
             {"kind": "table", "title": "Large", "cells": large, "note": ""},
             {"kind": "text", "text": "A finding."},
         ]
@@ -384,6 +393,7 @@ def test_every_equation_has_its_place_on_one_sheet_with_its_code_or_the_word_the
         steps = re.split(r'<div class="step[^"]*">', text[places[tag][0]])
         [step] = [step for step in steps if f'id="{tag}"' in step]
         assert 'class="code"' in step or theorem, f"{tag}: no code"
+        assert (re.search("(is a|are) theorem", step) is not None) >= theorem, tag
         assert re.search(r"<b>(passed|failed|skipped|not run here)</b>", step), f"{tag}: no verdict"
 
 
@@ -416,7 +426,7 @@ def test_what_demos_write_is_text(gallery):
     page = Page(gallery / "tour.html")
     assert page.text["h1"] == "A title <script>alert(1)</script> & more"
     assert page.text["caption"] == "Small & <so>" and page.all("img")[0]["alt"] == 'A "line" & more'
-    assert "A <line> & pd" in page.text["figcaption"] and "r* is r*." in page.text["p"]
+    assert "A <line> & pd" in page.text["figcaption"] and "r*ⱼ is r*ⱼ." in page.text["p"]
     assert page.text["blockquote"].strip().startswith("The lecture says so")
     assert "0.91 ± 0.02" in page.text["strong"]
 
@@ -430,6 +440,19 @@ def test_a_sheet_has_its_parts_in_order(gallery):
     assert places == sorted(places)
     assert text.count('<details class="table">') == 1, "a large table is folded, a small one is not"
     assert text.count('class="cell"') >= 2 and "There are 1,797 handwritten digits" in text
+
+
+def test_what_was_shown_stands_behind_its_cell(tmp_path):
+    source = (DEMOS / "tour.py").read_text(encoding="utf-8")
+    text = {"kind": "text", "text": "Here."}
+    for part, before, after in (
+        ("EPOCHS, SPLITS", "There are 1,797", "The splits share"),
+        ("widen =", "The splits", "Try it</h2>"),
+    ):
+        line = source[: source.index(part)].count("\n") + 1
+        synthetic(tmp_path, ["tour"], shown=[text | {"line": line}])
+        page = (tmp_path / "tour.html").read_text(encoding="utf-8")
+        assert page.index(before) < page.index(">Here.<") < page.index(after, page.index("<main"))
 
 
 def test_the_index_is_in_the_lectures_order(gallery):
