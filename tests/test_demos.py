@@ -390,6 +390,8 @@ def test_every_equation_has_its_place_on_one_sheet_with_its_code_or_the_word_the
         if tag.split(".")[0] not in derived and tag.split(".")[0] not in IDEAS:
             assert tag.split(".")[0] in ("clustering", "score_matching", "vae"), f"{tag}: on no sheet"
         assert len(places[tag]) == 1, f"{tag}: {places[tag]}"
+        assert tag.split(".")[0] in IDEAS[places[tag][0]]["modules"]
+        assert all(tag.split(".")[0] not in IDEAS[name]["modules"] for name in NAMES[: NAMES.index(places[tag][0])])
         steps = re.split(r'<div class="step[^"]*">', text[places[tag][0]])
         [step] = [step for step in steps if f'id="{tag}"' in step]
         assert 'class="code"' in step or theorem, f"{tag}: no code"
