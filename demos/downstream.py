@@ -48,7 +48,7 @@ if demo.options.fashion_mnist:
 else:
     images, labels = data.digits()
     NUMBERS, WINDOW, TEST, SPLITS = (20, 50, 100), 4, 300, 6
-    EPOCHS = {"task": 20, "views": 100, "pooled task": 40, "pooled views": 30, "losses": 40, "windows": 20}
+    EPOCHS = {"task": 20, "views": 100, "pooled task": 40, "pooled views": 30, "losses": 40, "windows": 10}
 if demo.quick:
     images, labels, SPLITS = images[:1797], labels[:1797], 2
     NUMBERS, TEST, EPOCHS = NUMBERS[:2], min(TEST, 300), dict.fromkeys(EPOCHS, 1)

@@ -17,8 +17,7 @@ prior knowledge of the method. A turned 6 is a 9; what is shifted by a pixel is 
 
 **An affine map.** The changed image takes its value at p from the place q of the original:
 
-    [augmentations.1]   x̃(p) = x(q),    q = c + t + B (p − c),    B = (1/s) ( cos φ  −sin φ ) ( 1  k )
-                                                                            ( sin φ   cos φ ) ( 0  1 )
+    [augmentations.1]   x̃(p) = x(q),    q = c + t + B (p − c),    B = (1/s) (cos φ  −sin φ; sin φ  cos φ) (1  k; 0  1)
 
 Written from the target back to the source, every pixel of x̃ has a value, once. The image itself moves by the inverse
 map: it grows by the factor s. Where q lies between pixels, x is linear in each coordinate (bilinear interpolation).
