@@ -70,6 +70,7 @@ class Demo:
         self.caller = sys._getframe(1).f_globals
         path = self.caller.get("__file__")
         self.began = time.perf_counter()
+        self.files = {}
         self.record = {
             "name": name,
             "title": title,
@@ -133,10 +134,8 @@ class Demo:
             return  # the notebook shows it
         width, height = (round(96 * inches) for inches in fig.get_size_inches())
         content, kind = drawn(fig)
-        for old in self.directory.glob(f"{self.name}_{label}.*"):
-            old.unlink()
         path = self.directory / f"{self.name}_{label}.{kind}"
-        path.write_bytes(content)
+        self.files[path] = content  # written at the end: a run that is interrupted leaves the sheet before as it was
         size = {"width": width, "height": height}
         self.show("figure", file=path.name, caption=caption, alt=alt or described(fig) or caption, main=main, **size)
         plt.close(fig)
@@ -154,8 +153,14 @@ class Demo:
             print(f"\nLesson{' (of a quick run: no verdict)' if self.quick else ''}: {self.record['lesson']}")
         print(f"  {self.record['seconds']:.1f} s")
         if not self.in_notebook:
-            text = json.dumps(self.record, indent=1, ensure_ascii=False)
-            (self.directory / f"{self.name}.json").write_text(text, encoding="utf-8")
+            path = self.directory / f"{self.name}.json"
+            earlier = json.loads(path.read_text(encoding="utf-8"))["shown"] if path.exists() else []
+            for item in earlier:
+                if item["kind"] == "figure":
+                    (self.directory / item["file"]).unlink(missing_ok=True)
+            for file, content in self.files.items():
+                file.write_bytes(content)
+            path.write_text(json.dumps(self.record, indent=1, ensure_ascii=False), encoding="utf-8")
             if not os.environ.get("MINISSL_PAGES"):  # `python -m demos` writes them itself
                 import page
 
@@ -181,15 +186,17 @@ def circumstances():
     }
 
 
-def drawn(fig, largest=200_000):
+def drawn(fig, largest=110_000):
     """(content, ending): an SVG of lines, a PNG of images and of what would be too large as an SVG."""
     out = io.BytesIO()
     if not any(ax.images for ax in fig.axes):
         fig.savefig(out, format="svg", metadata={"Date": None})
-        if out.tell() < largest:
-            return out.getvalue(), "svg"
+        places = re.compile(rb' (?:d|x|y)="[^"]*"')
+        content = places.sub(lambda m: re.sub(rb"(\.\d\d)\d+", rb"\1", m[0]), out.getvalue())  # hundredths are enough
+        if len(content) < largest:
+            return content, "svg"
         out = io.BytesIO()
-    fig.savefig(out, format="png", dpi=144)
+    fig.savefig(out, format="png", dpi=120, pil_kwargs={"optimize": True})
     return out.getvalue(), "png"
 
 

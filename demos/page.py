@@ -110,8 +110,9 @@ def stars(text):
 
 @functools.lru_cache(maxsize=64)
 def highlighted(source):
-    """The lines of a Python source, as HTML."""
-    return highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).split("\n")
+    """The lines of a Python source, as HTML; names, signs and spaces, which have no colour, stay as they are."""
+    text = highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
+    return re.sub(r'<span class="(?:n|p|w|o)">([^<]*)</span>', r"\1", text).split("\n")
 
 
 def code(source, numbers, marked=()):

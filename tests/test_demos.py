@@ -224,6 +224,23 @@ def test_lines_are_svg_images_png_and_none_is_wider_than_the_page(ran):
     assert lines["alt"] == "A plot: loss against λ: shown: a line" and images["alt"] == "Four grey squares"
 
 
+def test_figures_are_renewed_with_their_record_and_nothing_else_is_touched(small, tmp_path):
+    python(small, "--out", tmp_path, MINISSL_PAGES="later")
+    (tmp_path / "small_mine.png").touch()
+    other = small.parent / "other.py"
+    other.write_text(
+        small.read_text(encoding="utf-8").replace('"lines", "A line."', '"curve", "A curve."'), encoding="utf-8"
+    )
+    broken = small.parent / "broken.py"
+    broken.write_text(small.read_text(encoding="utf-8").replace("demo.finish()", "1 / 0"), encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert python(broken, "--out", tmp_path, MINISSL_PAGES="later").returncode == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert python(other, "--out", tmp_path, MINISSL_PAGES="later").returncode == 0
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"small.json", "small_curve.svg", "small_images.png", "small_mine.png"}
+
+
 def test_the_best_is_bold_with_what_is_not_told_apart_from_it(ran):
     _, found, _ = ran
     rows = found["shown"][-1]["cells"][1:]
@@ -293,6 +310,10 @@ def synthetic(out, names=NAMES, quick=False, **changes):
     (out / "x.svg").write_text(svg)
     run = {"date": "2025-11-25T12:00:00+01:00", "commit": "abc1234", "versions": "Python 3", "machine": "a machine"}
     small = [["", "accuracy"], ["a <b>", "**0.91 ± 0.02**"], ["b & c", "0.80 ± 0.02"]]
+    wide = [
+        ["how it was described", *["a column of a name that is long"] * 4],
+        ["a row", *["0.12345 ± 0.00067 (8 to 9)"] * 4],
+    ]
     large = [["method", *"abcdefg"], *([f"row {i}", *"1234567"] for i in range(9))]
     for name in names:
         source = (DEMOS / f"{name}.py").read_text(encoding="utf-8")
@@ -308,6 +329,7 @@ def synthetic(out, names=NAMES, quick=False, **changes):
         shown = [
             image | {"alt": 'A "line" & more'},
             {"kind": "table", "title": "Small & <so>", "cells": small, "note": "r*ⱼ is r*ⱼ."},
+            {"kind": "table", "title": "Wide", "cells": wide, "note": ""},
             {"kind": "table", "title": "Large", "cells": large, "note": ""},
             {"kind": "text", "text": "A finding."},
         ]
@@ -427,7 +449,7 @@ def test_the_pages_are_valid_and_every_link_leads_somewhere(gallery):
 def test_what_demos_write_is_text(gallery):
     page = Page(gallery / "tour.html")
     assert page.text["h1"] == "A title <script>alert(1)</script> & more"
-    assert page.text["caption"] == "Small & <so>" and page.all("img")[0]["alt"] == 'A "line" & more'
+    assert page.text["caption"] == "Small & <so>Wide" and page.all("img")[0]["alt"] == 'A "line" & more'
     assert "A <line> & pd" in page.text["figcaption"] and "r*ⱼ is r*ⱼ." in page.text["p"]
     assert page.text["blockquote"].strip().startswith("The lecture says so")
     assert "0.91 ± 0.02" in page.text["strong"]
