@@ -68,7 +68,8 @@ def write_notebook(name, out, quick):
     notebook = jupytext.read(HERE / f"{name}.py")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     try:
-        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(HERE)}}).execute()
+        options = {"timeout": None, "resources": {"metadata": {"path": str(HERE)}}}
+        NotebookClient(notebook, extra_arguments=["--log-level=ERROR"], **options).execute()
     except CellExecutionError as error:
         print(error, file=sys.stderr)
         return False

@@ -295,3 +295,4 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters["day"] = lambda when: f"{when.day} {when:%B %Y, %H:%M}"
