@@ -285,7 +285,16 @@ def summary(verdicts):
     ran = [verdicts[test] for test in known if test in verdicts]
     passed = sum(row["outcome"] == "passed" for row in ran)
     last = max((row["when"] for row in ran), default=None)
-    return {"equations": len(tags), "tests": len(known), "ran": len(ran), "passed": passed, "last": last}
+    changed = max(module.changed for module in derivation.modules().values())
+    stale = bool(ran) and (changed > last.timestamp() or any(row["stale"] for row in ran))
+    return {
+        "stale": stale,
+        "equations": len(tags),
+        "tests": len(known),
+        "ran": len(ran),
+        "passed": passed,
+        "last": last,
+    }
 
 
 TEMPLATES = Environment(
