@@ -166,15 +166,15 @@ def parts(sizes, N):
     """{what: function} of one training step of minissl."""
     x = np.asarray(np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32), like=here)
     net, twin, adam = (*(MLP(sizes, "tanh", rng=0, like=here) for _ in range(2)), Adam())
-    H, gradient = net.forward(x), np.empty_like(net.theta)
+    H = net.forward(x)
     delta = squared_error(H[-1], x)[1]
-    net._backward(H, delta, {}, gradient)
+    gradient = net.backward(H, delta)
     move = adam.step(gradient).copy()
     return {
         "floor": LIBRARIES["floor"](twin, x, N)[0],
         "forward": lambda: net._forward(x),
         "loss": lambda: squared_error(H[-1], x),
-        "backward": lambda: net._backward(H, delta, {}, gradient),
+        "backward": lambda: net._backward(H, delta, {}),
         "Adam": lambda: adam.step(gradient),
         "check, move": lambda: np.add(twin.theta, check_finite(move, "step"), out=twin.theta),
     }

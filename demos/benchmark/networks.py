@@ -39,9 +39,9 @@ def floor(net, x, N):
 
 def minissl(net, x, N, task=same):
     """What `minissl.train` does with one batch, and an epoch of it."""
-    batch, gradient, adam = x[:N].copy(), np.empty_like(net.theta), Adam()
+    batch, adam = x[:N].copy(), Adam()
     epochs = train_epochs(net.at(net.theta.copy()), x, task, squared_error, epochs=10**9, batch_size=N, rng=0)
-    step = partial(_step, net, same, squared_error, adam, None, None, gradient, batch, 1.0)
+    step = partial(_step, net, same, squared_error, adam, None, None, batch, 1.0)
     return step, lambda: next(epochs)
 
 

@@ -80,18 +80,17 @@ class EmbeddingMLP(MLP):
     def backward(self, H: list[Array], delta: Array, penalties: dict | None = None) -> Array:
         """Gradient of loss and penalties, laid out as `theta`; arguments as in `MLP.backward`."""
         delta, dP = check_layers(H, delta, penalties, (self.context, *self.sizes), self._theta)
-        grad = np.empty_like(self._theta)
-        self._backward(H, delta, dP, grad)
-        return grad
+        return self._backward(H, delta, dP)[0]
 
-    def _backward(self, H, delta, dP, grad):
+    def _backward(self, H, delta, dP):
         behind = {l - 1: slope for l, slope in dP.items() if l > 1}
-        delta = super()._backward(H[1:], delta, behind, grad, input_gradient=True)
+        grad, delta = super()._backward(H[1:], delta, behind, input_gradient=True)
         delta = delta + dP.get(1, 0)  # Δ₀ = Δ₁ W₁ᵀ + ∂P/∂H₀
         V, d = self._table
         grad[: V * d] = 0
         places = H[0].reshape(-1, 1) * d + np.arange(d, like=H[0])  # of E_{cᵢⱼ} in theta: faster than row by row
         add_at(grad, places.ravel(), delta.ravel())  # [embedding.2] Σ over cᵢⱼ = v of row i of Δ₀ⱼ
+        return grad, delta
 
     def check_input(self, x: Array, finite: bool = True) -> Array:
         """Contexts of word numbers, always checked: CuPy would wrap a number that is out of range."""

@@ -146,13 +146,12 @@ class MLP:
         `penalties` {l: ∂P/∂Hₗ of shape (N, nₗ)} for hidden layers l = 1 … L−1.
         """
         delta, dP = check_layers(H, delta, penalties, self.sizes, self._theta)
-        grad = np.empty_like(self._theta)
-        dx = self._backward(H, delta, dP, grad, input_gradient)
+        grad, dx = self._backward(H, delta, dP, input_gradient)
         return (grad, dx) if input_gradient else grad
 
-    def _backward(self, H, delta, dP, grad, input_gradient=False):
-        """Fill `grad`: training passes one vector in all steps, which saves 8% of its time for a 64-256-64 network."""
+    def _backward(self, H, delta, dP, input_gradient=False):
         ones = np.ones_like(delta[:, 0])
+        grad = np.empty_like(self._theta)
         dW, db = self.views(grad)
         for l in range(len(dW), 0, -1):
             np.dot(H[l - 1].T, delta, out=dW[l - 1])  # [mlp.2] ∂J/∂Wₗ = Hₗ₋₁ᵀ Δₗ
@@ -164,7 +163,7 @@ class MLP:
                 if l - 1 in dP:
                     delta += dP[l - 1]
                 delta *= slope(H[l - 1])  # [mlp.3] Δₗ₋₁ = (Δₗ Wₗᵀ + ∂P/∂Hₗ₋₁) ⊙ φ′(Zₗ₋₁)
-        return delta
+        return grad, delta
 
     def __call__(self, x: Array) -> Array:
         """The output for inputs x, shape (N, n_L)."""

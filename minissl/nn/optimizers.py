@@ -34,7 +34,7 @@ by the sum of a geometric series; not to 1. So if all gₛ have the same mean, E
 and m̂ and v̂ have the means E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: but for ε, the first step has
 the size α in every component, whatever the scale of g.
 
-The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (up to 9% of a
+The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (3 to 4% of a
 step of a small network). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
 [optimizers.2] by c,
 

@@ -4,7 +4,7 @@
     x               x               data, one sample per row; the only thing that is given
     task            task            (batch of x, rng) → (input, target) or (input, target, weight)
     N               len(x)          number of samples
-    θ               net.theta       the parameters of the network `net`
+    f(· ; θ)        net             the network; its parameters θ are net.theta
     loss            loss            (output, target[, weight]) → (value, gradient in the output)
     Pₗ              penalties[l]    penalty of hidden layer l: Hₗ → (value, gradient in Hₗ)
     Hₗ              H[l]            hidden layer l [mlp.1]
@@ -80,15 +80,13 @@ def objective(net: MLP, pair: tuple, loss: Loss, penalties: dict[int, Penalty] |
 
     @np.errstate(under="ignore")
     def J(theta):
-        gradient = np.empty_like(net.theta)
-        value = _loss_and_gradient(net.at(theta), input, target, loss, penalties, gradient)
-        return value, gradient
+        return _loss_and_gradient(net.at(theta), input, target, loss, penalties)
 
     return J
 
 
-def _loss_and_gradient(net, input, target, loss, penalties, gradient):
-    """J [training.1] on one batch; its gradient is written into `gradient`."""
+def _loss_and_gradient(net, input, target, loss, penalties):
+    """J [training.1] on one batch, and its gradient in θ."""
     H = net._forward(input)
     value, delta = check_two(loss(H[-1], *target), "loss")
     check_scalar(value, "loss")
@@ -99,8 +97,8 @@ def _loss_and_gradient(net, input, target, loss, penalties, gradient):
         value = value + check_scalar(cost, "penalties")  # [training.1] loss + Σₗ Pₗ(Hₗ)
     if not math.isfinite(value):
         raise NonFiniteError(f"loss: became {float(value)}")
-    net._backward(H, check_finite(delta, "gradient"), dP, gradient)
-    return value
+    gradient, _ = net._backward(H, check_finite(delta, "gradient"), dP)
+    return value, gradient
 
 
 def train(net: MLP, x: Array, task: Task, loss: Loss, *, epochs: int, **options) -> list[float]:
@@ -149,7 +147,7 @@ def train_epochs(
 
 def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalties, rng, checkpoint):
     done = 0 if checkpoint is None else checkpoints.resume(checkpoint, net, optimizer, rng, x, epochs)
-    step = partial(_step, net, task, loss, optimizer, penalties, rng, np.empty_like(net.theta))
+    step = partial(_step, net, task, loss, optimizer, penalties, rng)
     for epoch in range(done, epochs):
         order = np.asarray(rng.permutation(len(x)), like=x)
         batches = [order[start : start + batch_size] for start in range(0, len(x), batch_size)]
@@ -168,14 +166,14 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalti
         yield total / len(x)
 
 
-def _step(net, task, loss, optimizer, penalties, rng, gradient, batch, factor) -> float:
+def _step(net, task, loss, optimizer, penalties, rng, batch, factor) -> float:
     """One step of [training.2]; the loss of the batch before it."""
     if batch.dtype.kind in "biu":
         batch = batch.astype(net.input_dtype)  # floats for an MLP; words stay integers
     factor = check_number(factor, "schedule", low=0)
     with np.errstate(under="ignore"):  # a tiny gradient squared is zero
         input, target = check_batch(task(batch, rng), net)
-        value = _loss_and_gradient(net, input, target, loss, penalties, gradient)
+        value, gradient = _loss_and_gradient(net, input, target, loss, penalties)
         theta = net.theta
         theta += check_finite(optimizer.step(gradient, factor), "step")  # [training.2] θ ← θ + step
     return float(value)
