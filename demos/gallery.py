@@ -16,6 +16,7 @@ import before
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 WIDTH = 9.0  # inches; every figure is drawn at most this wide
@@ -34,6 +35,8 @@ plt.rcParams.update(
         "image.cmap": "gray",
         "image.interpolation": "nearest",
         "svg.hashsalt": "minissl",
+        "svg.fonttype": "none",
+        "font.sans-serif": ["DejaVu Sans", "Verdana"],  # of one width: labels stay in their places on any machine
     }
 )
 
@@ -186,18 +189,42 @@ def circumstances():
     }
 
 
-def drawn(fig, largest=110_000):
-    """(content, ending): an SVG of lines, a PNG of images and of what would be too large as an SVG."""
+def drawn(fig, largest=90_000):
+    """(content, ending): an SVG of lines; of images, and of what would be too large as an SVG, a PNG or WebP."""
     out = io.BytesIO()
     if not any(ax.images for ax in fig.axes):
-        fig.savefig(out, format="svg", metadata={"Date": None})
-        places = re.compile(rb' (?:d|x|y)="[^"]*"')
-        content = places.sub(lambda m: re.sub(rb"(\.\d\d)\d+", rb"\1", m[0]), out.getvalue())  # hundredths are enough
+        fig.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        content = shortened(out.getvalue().decode()).encode()
         if len(content) < largest:
             return content, "svg"
         out = io.BytesIO()
-    fig.savefig(out, format="png", dpi=120, pil_kwargs={"optimize": True})
-    return out.getvalue(), "png"
+    fig.savefig(out, format="png", dpi=120)
+    picture = Image.open(out).convert("RGB")
+    palette = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return min(
+        (encoded(palette, format="PNG", optimize=True), "png"),  # smaller where there are few colours
+        (encoded(picture, format="WEBP", quality=85), "webp"),  # smaller for photographs
+        key=lambda found: len(found[0]),
+    )
+
+
+def encoded(picture, **how):
+    out = io.BytesIO()
+    picture.save(out, **how)
+    return out.getvalue()
+
+
+def shortened(svg):
+    """An SVG without comments, indentation, and groups of one; the font said once; hundredths, in long paths tenths."""
+    superfluous = r'<!.*?>|<metadata>.*?</metadata>|font-family: [^;"]*; | transform="rotate\(-0 [^)]*\)"'
+    svg = re.sub(superfluous, "", svg, flags=re.S)
+    svg = svg.replace('<style type="text/css">', "<style>text{font-family:'DejaVu Sans',Verdana,sans-serif}", 1)
+    svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(rf"(\.\d{{{1 + (len(m[0]) < 200)}}})\d+", r"\1", m[0]), svg)
+    svg = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", svg))
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg.replace(' z "', ' z"'))
+    for _ in range(3):
+        svg = re.sub(r"<g>(<(?:text|use|path)\b[^>]*(?:/>|>[^<]*</text>))</g>", r"\1", svg)
+    return svg
 
 
 def described(fig):

@@ -3,8 +3,10 @@
 import collections
 import datetime
 import functools
+import itertools
 import json
 import re
+import shutil
 
 import before
 import derivation
@@ -12,12 +14,11 @@ from ideas import IDEAS
 from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonConsoleLexer, PythonLexer
+from pygments.token import Comment, Generic, Keyword, String
 
 HERE = before.ROOT / "demos"
-LIGHT, DARK = HtmlFormatter(style="xcode"), HtmlFormatter(style="github-dark")
+KINDS = {Comment: "i", Keyword: "b", String: "u", Generic.Prompt: "i"}  # of what has a colour in code: its element
 MENTION = re.compile(r"\[([a-z_]+\.\d+)\]")
 SUBSCRIPT = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω∫][\u0302\u0303]?)_(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*))(?![\w])")
 POWER, RAISED = re.compile(r"(\d)e\+?(-?)0*(\d+)\b"), str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -63,9 +64,8 @@ class Text:
             if kind == "symbols":
                 yield self.symbols(text)
             elif kind == "example":
-                yield Markup(
-                    f'<pre class="code">{highlight(text, PythonConsoleLexer(), HtmlFormatter(nowrap=True))}</pre>'
-                )
+                lines = "\n".join(highlighted(text, PythonConsoleLexer))
+                yield Markup(f'<pre class="code">{lines.rstrip()}</pre>')
             elif kind == "prose":
                 is_list = re.match(r"([*-]|1\.) ", text)
                 yield self.block(text if is_list else " ".join(text.split("\n")), down=3)
@@ -90,7 +90,8 @@ class Text:
         """Displayed mathematics: a tagged line, and what continues it, is an equation, whose parts may wrap."""
         plain, *tagged = re.split(r"^(?=\[[a-z_]+\.\d+\]\s)", text, flags=re.MULTILINE)
         if plain.strip():
-            yield f'<pre class="math">{escape(plain.rstrip())}</pre>'
+            lines = [f'<span style="--h:{hang(line)}ch">{escape(line)}</span>' for line in plain.rstrip().split("\n")]
+            yield '<pre class="math">{}</pre>'.format("\n".join(lines))
         for equation in tagged:
             tag, rest = equation[1:].split("]", 1)
             yield f'<div class="equation" id="{tag}"><a class="tag" href="#{tag}">[{tag}]</a>{self.parts(rest)}</div>'
@@ -102,6 +103,12 @@ class Text:
         return Markup(f"<div>{''.join(f'<div>{line}</div>' for line in spans)}</div>")
 
 
+def hang(line):
+    """Where a line goes on that is too long: under its last column, if there is room, or else a little further in."""
+    columns = [match.end() for match in re.finditer(r"\S\s{2,}", line) if match.end() <= 46]
+    return columns[-1] if columns else len(line) - len(line.lstrip()) + 4
+
+
 def stars(text):
     """Markdown in which r* is r*: a star that neither emphasises nor begins an item is kept as it is."""
     parts = EMPHASIS.split(text)
@@ -109,21 +116,29 @@ def stars(text):
 
 
 @functools.lru_cache(maxsize=64)
-def highlighted(source):
-    """The lines of a Python source, as HTML; names, signs and spaces, which have no colour, stay as they are."""
-    text = highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
-    return re.sub(r'<span class="(?:n|p|w|o)">([^<]*)</span>', r"\1", text).split("\n")
+def highlighted(source, lexer=PythonLexer):
+    """The lines of a source, as HTML."""
+    out = []
+    for kind, text in lexer(stripnl=False).get_tokens(source):
+        element = next((element for group, element in KINDS.items() if kind in group and text.strip()), None)
+        parts = [escape(part) for part in text.split("\n")]
+        out.append("\n".join(f"<{element}>{part}</{element}>" if element and part else part for part in parts))
+    return "".join(out).split("\n")
 
 
-def code(source, numbers, marked=()):
-    """Lines of a source; a sign where some are left out."""
-    lines, out, last = highlighted(source), [], None
-    for i in numbers:
-        if last is not None and i != last + 1:
-            out.append('<span class="gap">⋮</span>')
-        out.append(f'<span class="marked">{lines[i - 1]}</span>' if i in marked else lines[i - 1])
-        last = i
-    return Markup("\n".join(out))
+def code(source, numbers, marked=(), indent=0):
+    """Lines of a source, without what they are indented together."""
+    lines = {i: re.sub(rf"^(<u>)?\s{{{indent}}}", r"\1", highlighted(source)[i - 1]) for i in numbers}
+    return Markup("\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in lines.items()))
+
+
+def pieces(source, excerpt):
+    """The lines of a definition, as pieces (how many are folded, 0 if they are shown; the lines)."""
+    head = source.split("\n")[excerpt.first - 1]
+    for shown, numbers in itertools.groupby(range(excerpt.first, excerpt.last + 1), excerpt.shown.__contains__):
+        numbers = list(numbers)
+        lines = code(source, numbers, excerpt.marked, len(head) - len(head.lstrip()))
+        yield 0 if shown or len(numbers) < 3 else len(numbers), lines
 
 
 def cells(source):
@@ -168,6 +183,7 @@ def sheet(name, record, places, text, verdicts):
             elsewhere.append({"name": module.name, "sheet": places[tags[0]], "tag": tags[0]})
         else:
             derived.append({"module": module, "rows": [step(module, row, text, verdicts) for row in module.rows]})
+    ran = {test["name"]: test for part in derived for row in part["rows"] for test in row["tests"] if test["verdict"]}
     exercises = record["exercises"] or IDEAS[name]["exercises"]
     words = {
         sign: any(sign in cell for item in record["shown"] for row in item.get("cells", ()) for cell in row)
@@ -175,6 +191,9 @@ def sheet(name, record, places, text, verdicts):
     }
     return {
         "words": words,
+        "last": max((test["verdict"]["when"] for test in ran.values()), default=None),
+        "ran": len(ran),
+        "passed": sum(test["outcome"] == "passed" for test in ran.values()),
         "main": main,
         "derived": derived,
         "elsewhere": elsewhere,
@@ -254,7 +273,14 @@ def write(out):
                 places |= {tag: places.get(tag, name) for tag in row.tags}
     text = Text(places)
     names = list(known)
-    TEMPLATES.globals |= {"text": text, "ideas": IDEAS, "code": code, "is_large": is_large, "numeric": numeric}
+    TEMPLATES.globals |= {
+        "text": text,
+        "ideas": IDEAS,
+        "code": code,
+        "pieces": pieces,
+        "is_large": is_large,
+        "numeric": numeric,
+    }
     for i, (name, record) in enumerate(known.items()):
         around = {"previous": names[i - 1] if i else None, "next": names[i + 1] if i + 1 < len(names) else None}
         page = {"record": record, "known": known} | around | sheet(name, record, places, text, verdicts)
@@ -268,9 +294,7 @@ def write(out):
     page = {"cards": cards, "tables": lecture_tables(text, known), "summary": summary(verdicts)}
     page["runs"] = sorted({(r["run"]["versions"], r["run"]["machine"]) for r in known.values()})
     (out / "index.html").write_text(TEMPLATES.get_template("index.html").render(page), encoding="utf-8")
-    dark = f"@media screen and (prefers-color-scheme: dark) {{\n{DARK.get_style_defs('pre.code')}\n}}\n"
-    style = (HERE / "templates" / "style.css").read_text(encoding="utf-8")
-    (out / "style.css").write_text(f"{LIGHT.get_style_defs('pre.code')}\n{dark}{style}", encoding="utf-8")
+    shutil.copy(HERE / "templates" / "style.css", out)
 
 
 def sheet_picture(record):
