@@ -73,7 +73,7 @@ natural image statistics (2012), section 2.
 
 import functools
 import math
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
@@ -106,23 +106,22 @@ def _against(x: Array, e: Array) -> tuple[Array, Array]:
     return np.concatenate([x, e]), target  # [noise.1] T = 1 for data, 0 for noise
 
 
-class Gaussian(NamedTuple):
+class Gaussian(namedtuple("Gaussian", ["mean", "axes", "deviations"])):
     """A Gaussian distribution [noise.3]: mean μ (n,), axes U (n, r), deviations σ (r,), in the units of the data."""
 
-    mean: Array
-    axes: Array
-    deviations: Array
+    def __new__(cls, mean: Array, axes: Array, deviations: Array):
+        return super().__new__(cls, *check_gaussian(mean, axes, deviations))
 
     def sample(self, N: int, rng) -> Array:
         """N independent samples, (N, n)."""
-        mean, U, sigma = check_gaussian(*self)
+        mean, U, sigma = self
         z = normal(check_rng(rng), (check_count(N, "N"), len(sigma)), like=mean)
         return mean + (z * sigma) @ U.T  # [noise.3] e = μ + U(σ ⊙ z)
 
     @np.errstate(under="ignore")  # the square of a tiny z is zero
     def log_density(self, x: Array) -> Array:
         """ln p_n at each row of x, (N,), in nats. If r < n, the component of x − μ orthogonal to U is ignored."""
-        mean, U, sigma = check_gaussian(*self)
+        mean, U, sigma = self
         x = check_array(x, "x", shape=(None, len(mean)), like=mean)
         z = (x - mean) @ U / sigma
         # [noise.3] −½ ‖z‖² − Σₖ ln σₖ − (r/2) ln 2π
