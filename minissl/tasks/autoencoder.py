@@ -237,9 +237,10 @@ def mask(p: float, fill: float = 0.0, blocks: Array | None = None, missing_only:
 @np.errstate(under="ignore")
 def _mask(p, fill, blocks, missing_only, x, rng):
     x = check_array(x, "x", shape=(None, None if blocks is None else len(blocks)))
-    blocks = np.arange(x.shape[1]) if blocks is None else blocks
-    u = uniform(check_rng(rng), (len(x), int(blocks.max()) + 1), like=x)  # one number for each sample and block
-    M = (u >= p).astype(x.dtype)[:, np.asarray(blocks, like=x)]  # (N, n), 0 with probability p
+    K = x.shape[1] if blocks is None else int(blocks.max()) + 1
+    u = uniform(check_rng(rng), (len(x), K), like=x)  # one number for each sample and block
+    M = (u >= p).astype(x.dtype)  # 0 with probability p
+    M = M if blocks is None else M[:, np.asarray(blocks, like=x)]  # (N, n)
     input = M * x + (1 - M) * fill  # [autoencoder.14] x̃ = M ⊙ x + (1 − M) ⊙ a
     return (input, x, 1 - M) if missing_only else (input, x)
 

@@ -181,7 +181,7 @@ def _nt_xent(temperature, output, target):
     S = Y @ Y.T / temperature  # [views.7] S = Ŷ Ŷᵀ/τ
     np.fill_diagonal(S, -1e30)  # no row is its own candidate
     value, G = softmax_cross_entropy(S, target)
-    return value, _through_unit((G + G.T) @ Y / temperature, Y, length)
+    return value, _through_unit((G @ Y + G.T @ Y) / temperature, Y, length)
 
 
 @np.errstate(under="ignore")
@@ -191,10 +191,12 @@ def spectral_contrastive(output: Array, target: Array) -> tuple[float, Array]:
     Z1, Z2 = _split(output, partner)
     N = len(Z1)
     S = Z1 @ Z2.T
-    own = np.identity(N, dtype=S.dtype, like=S)
-    others = (1 - own) / (N * max(N - 1, 1))
-    value = (others * S * S - 2 / N * own * S).sum()  # [views.12] −(2/N) Σᵢ Sᵢᵢ + 1/(N(N−1)) Σᵢ≠ⱼ Sᵢⱼ²
-    G = 2 * others * S - 2 / N * own  # [views.13] Gᵢⱼ = 2 Sᵢⱼ/(N(N−1)),  Gᵢᵢ = −2/N
+    own = S.trace()
+    np.fill_diagonal(S, 0)  # leaves the pairs i ≠ j
+    pairs = N * max(N - 1, 1)
+    value = np.vdot(S, S) / pairs - 2 / N * own  # [views.12] −(2/N) Σᵢ Sᵢᵢ + 1/(N(N−1)) Σᵢ≠ⱼ Sᵢⱼ²
+    G = 2 / pairs * S  # [views.13] Gᵢⱼ = 2 Sᵢⱼ/(N(N−1))
+    np.fill_diagonal(G, -2 / N)  # [views.13] Gᵢᵢ = −2/N
     return value, _join(G @ Z2, G.T @ Z1, partner)
 
 
