@@ -238,14 +238,8 @@ demo.say(
 strength, _ = interval(shares[:, net])
 verdict = "a gain" if b > db else "a loss" if b < -db else "nothing to rely on"
 demo.lesson(
-    f"On photographs it has seen the network's colours gain {a:.1f} ± {da:.1f} dB over grey, on a new one "
-    f"{b:.1f} ± {db:.1f} dB: {verdict}.".replace("-", "−")
-    + (
-        f" {len(worse)} of {len(PHOTOGRAPHS)} new photographs come out worse than grey, for wrong colours cost more "
-        "than none."
-        if worse
-        else ""
-    ),
+    f"A network's colours gain {a:.1f} dB over grey on photographs that it has seen, and on a new one "
+    f"{b:.1f} ± {db:.1f} dB: {verdict}.".replace("-", "−"),
     f"{b:+.1f} ± {db:.1f} dB".replace("-", "−"),
 )
 

@@ -37,13 +37,13 @@ demo = Demo(
 # %% [markdown]
 # ## A known density
 #
-# Three Gaussians in the plane, 20,000 samples, noise with the data's mean and covariance, ν = 5. The error is measured
+# Three Gaussians in the plane, 10,000 samples, noise with the data's mean and covariance, ν = 5. The error is measured
 # over the region of highest density that holds 95% of the probability: evenly over its area, and weighted by the
 # density, as the data see it. Settings were chosen on other seeds than those shown.
 
 # %%
 SEEDS = range(10, 12 if demo.quick else 15)
-SAMPLES = 2000 if demo.quick else 20_000
+SAMPLES = 2000 if demo.quick else 10_000
 MEANS = np.array([[-1.5, -0.5], [1.5, -0.8], [0.3, 1.6]])
 FACTORS = np.array([[[0.6, 0.25], [0, 0.5]], [[0.5, -0.2], [0, 0.7]], [[0.45, 0], [0, 0.45]]])
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -89,7 +89,7 @@ for seed in SEEDS:
     rng = np.random.default_rng(seed)
     x = mixture(SAMPLES, rng)
     noise = fit_gaussian(x)
-    settings = {"epochs": 80, "batch_size": 1000, "learning_rate": 0.02, "label": f"density, seed {seed}"}
+    settings = {"epochs": 60, "batch_size": 1000, "learning_rate": 0.02, "label": f"density, seed {seed}"}
     net = trained((2, 32, 32, 1), x, noise, NU, "tanh", rng=rng, **settings)
     learned = net(grid)[:, 0] + noise.log_density(grid) + np.log(NU)  # [noise.2] ln p_d = y* + ln p_n + ln ν
     results.append([judged(learned), judged(noise.log_density(grid))])
@@ -142,8 +142,8 @@ demo.figure(
 
 # %%
 SIZE, FLOOR = 10, 0.03
-WINDOWS = 4000 if demo.quick else 40_000
-HELD_OUT = 1000 if demo.quick else 4000
+WINDOWS = 4000 if demo.quick else 20_000
+HELD_OUT = 1000 if demo.quick else 2000
 PHOTOGRAPHS = (*data.TRAIN_PHOTOGRAPHS, *data.TEST_PHOTOGRAPHS)
 LEFT_OUT = PHOTOGRAPHS[-2:] if demo.quick else PHOTOGRAPHS
 
@@ -210,9 +210,9 @@ def accuracy(logit, real, noise):
 
 
 CONDITIONS = {  # name: (noise, preprocessing, epochs)
-    "white noise": (isotropic_gaussian, without_mean, 2),
-    "covariance matched": (fit_gaussian, without_mean, 6),
-    "covariance matched, normalised": (fit_gaussian, normalise, 9),
+    "white noise": (isotropic_gaussian, without_mean, 3),
+    "covariance matched": (fit_gaussian, without_mean, 8),
+    "covariance matched, normalised": (fit_gaussian, normalise, 12),
 }
 STRENGTHS = 2.0 ** np.arange(-3, 1.1, 0.5)
 scores, seen_scores = {name: [] for name in CONDITIONS}, {name: [] for name in CONDITIONS}
@@ -321,7 +321,6 @@ demo.table(
 )
 raw, divided = (scores[name] for name in list(CONDITIONS)[1:])
 more = {name: values[:, 1] - values[:, 2] for name, values in (("raw", raw), ("divided", divided))}
-bounds = {name: interval(values) for name, values in more.items()}
 share, clear = contrasted.T
 demo.say(
     f"More than the rule on the length, photograph by photograph, the network (eight positions) gets {pm(more['raw'])} "
@@ -330,13 +329,9 @@ demo.say(
     f"divided out. On these the accuracy is {pm(clear, 1)}%, on all {pm(divided[:, 1], 1)}%."
 )
 demo.lesson(
-    f"One number, the length of a window, tells raw photographs from Gaussian noise of the same covariance "
-    f"{raw[:, 2].mean():.0f}% of the time, a network {raw[:, 1].mean():.0f}%. Divide the contrast out, and it is "
-    f"{divided[:, 2].mean():.0f}% against {divided[:, 1].mean():.0f}%: a contrast teaches structure only where the "
-    "noise shares everything simpler with the data."
-    if bounds["divided"][0] - bounds["divided"][1] > 0
-    else f"One number, the length of a window, tells photographs from noise {raw[:, 2].mean():.0f}% of the time, and "
-    "the network is not told apart from it.",
+    f"One number, the length of a window, tells raw photographs from noise {raw[:, 2].mean():.0f}% of the time, a "
+    f"network {raw[:, 1].mean():.0f}%; with the contrast divided out it is {divided[:, 2].mean():.0f}% and "
+    f"{divided[:, 1].mean():.0f}%.",
     f"{divided[:, 1].mean():.0f}% against {divided[:, 2].mean():.0f}%",
 )
 

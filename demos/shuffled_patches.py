@@ -226,16 +226,13 @@ demo.say(
     + "; ".join(f"{name} {middle:.1f} ± {half:.1f}" for name, (middle, half) in more.items()).replace(" -", " −")
     + "."
 )
-intact, gap, dark, alone = (first[name].mean() for name in ("as trained", "a gap", "no brightness", "brightness alone"))
-middle, half = more["a gap, normalised"]
+means = {name: values.mean() for name, values in first.items()}
+cues = {"a gap": "edges do not meet", "no brightness": "each patch's brightness is taken away"}
+cue = min(cues, key=means.get)
 demo.lesson(
-    f"The network solves {intact:.0f}% of the jigsaws of a new photograph (chance {100 / 24:.0f}%), {gap:.0f}% once "
-    f"two pixels between the patches are missing, and {dark:.0f}% once each patch's brightness is: "
-    + ("above all it needs the brightness" if dark < gap else "above all it needs edges that meet")
-    + (f", though brightness alone is not enough ({alone:.0f}%)" if dark < gap and alone < intact / 2 else "")
-    + f". Networks that never had either cue solve {np.mean(own['a gap, normalised']):.0f}%"
-    + (": what a task teaches is decided by what it takes away." if middle > half else "."),
-    f"{intact:.0f}% → {min(gap, dark):.0f}%",
+    f"A network puts {means['as trained']:.0f}% of the jigsaws of a new photograph together (chance {100 / 24:.0f}%), "
+    f"and {means[cue]:.0f}% once {cues[cue]}: that is what it has learned to look at.",
+    f"{means['as trained']:.0f}% → {means[cue]:.0f}%",
 )
 
 # %%

@@ -472,9 +472,10 @@ def test_a_sheet_has_its_parts_in_order(gallery):
 def test_what_was_shown_stands_behind_its_cell(tmp_path):
     source = (DEMOS / "tour.py").read_text(encoding="utf-8")
     text = {"kind": "text", "text": "Here."}
+    second = "digits that the network has not"
     for part, before, after in (
-        ("EPOCHS, SPLITS", "There are 1,797", "The splits share"),
-        ("widen =", "The splits", "Try it</h2>"),
+        ("EPOCHS, SPLITS", "There are 1,797", second),
+        ("hidden, truth", second, "Try it</h2>"),
     ):
         line = source[: source.index(part)].count("\n") + 1
         synthetic(tmp_path, ["tour"], shown=[text | {"line": line}])
