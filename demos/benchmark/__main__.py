@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Speed: how near to the matrix products?
 # Not part of the gallery; run it on a quiet machine: `python demos/benchmark [--threads 2] [--device gpu]`. Peers
-# that are installed (PyTorch, JAX, scikit-learn, statsmodels) are measured beside minissl; none is needed.
+# that are installed (PyTorch, JAX, scikit-learn, statsmodels) are measured beside minissl; none is needed. OpenBLAS
+# chooses its kernels by the processor; `OPENBLAS_CORETYPE=Haswell python demos/benchmark --out DIR` chooses others.
 
 # %%
 import timing  # first: it sets the number of threads, which NumPy reads when it is imported
@@ -10,7 +11,10 @@ import timing  # first: it sets the number of threads, which NumPy reads when it
 import pathlib
 import sys
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # where gallery.py is
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # where before.py and gallery.py are
+import before  # noqa: F401  # minissl, where it is not installed
+
+# isort: split
 import estimators
 import networks
 import numpy as np
@@ -21,6 +25,14 @@ from tqdm import tqdm
 from minissl import MLP, Adam, squared_error
 from minissl._checks import check_finite
 from minissl.goals import probe
+from minissl.nn.embedding import EmbeddingMLP
+from minissl.nn.losses import sigmoid_cross_entropy, softmax_cross_entropy
+from minissl.tasks.augmentations import gaussian_noise
+from minissl.tasks.autoencoder import denoise, mask, reconstruct
+from minissl.tasks.noise import against_noise, fit_gaussian
+from minissl.tasks.shuffling import against_shuffled
+from minissl.tasks.views import info_nce, spectral_contrastive, two_views
+from minissl.tasks.words import next_word
 
 demo = Demo(
     "benchmark",
@@ -104,7 +116,7 @@ def over_floor(pairs):
 
 step_rows, epoch_rows, steps, epochs, differences = [], [], {}, {}, []
 PROBLEMS = [(activation, *shape) for shape in SHAPES for activation in ("tanh", "relu")]
-for activation, sizes, N, batches in tqdm(PROBLEMS[: 1 if demo.quick else None], leave=False):
+for activation, sizes, N, batches in tqdm(PROBLEMS[: 1 if demo.quick else None], leave=False, disable=None):
     label = f"{'-'.join(map(str, sizes))}, {N}, {activation}"
     pairs = {name: training(name, sizes, N, batches, activation) for name in LIBRARIES}
     differences.append(apart(pairs))
@@ -199,32 +211,44 @@ if GPU:
     sys.exit()
 
 # %% [markdown]
-# ## What an epoch adds to its steps
-# An epoch shuffles, gathers batches and draws noise besides. The noise is counted apart: it costs what the generator
-# costs.
-
+# ## What a pretext task adds
+# A step on the pairs that a task makes of one batch, over the matrix products of its network on as many rows. Task and
+# loss are also timed by themselves. Most of a task's time goes to random numbers; with 50,000 words most of all goes to
+# what is done to each of the logits and, by Adam, to each of the parameters.
 
 # %%
-def noisy(x, rng):
-    return x + 0.3 * rng.standard_normal(x.shape, dtype=x.dtype), x
-
-
-rows, rng = [], np.random.default_rng(0)
-for sizes, N, batches in SHAPES[: 1 if demo.quick else None]:
-    x = rng.standard_normal((batches * N, sizes[0]), dtype=np.float32)
-    step, plain = networks.minissl(MLP(sizes, "tanh", rng=0), x, N)
+rng = np.random.default_rng(0)
+images, words = rng.standard_normal((2000, 784), dtype=np.float32), rng.integers(50_000, size=(128, 4))
+small, views = images[:128, :64].copy(), two_views(gaussian_noise(0.3))
+TASKS = [  # task, layers of the network, batch, loss
+    ("reconstruct", (64, 256, 64), small, reconstruct(), squared_error),
+    ("denoise", (64, 256, 64), small, denoise(0.3), squared_error),
+    ("mask", (64, 256, 64), small, mask(0.3), squared_error),
+    ("against noise", (784, 256, 1), images[:128], against_noise(fit_gaussian(images)), sigmoid_cross_entropy),
+    ("against shuffled", (784, 256, 1), images[:128], against_shuffled(), sigmoid_cross_entropy),
+    ("two views, InfoNCE", (784, 512, 128), images[:512], views, info_nce(0.1)),
+    ("two views, spectral", (784, 512, 128), images[:512], views, spectral_contrastive),
+    ("next of 50,000 words", (192, 128, 50_000), words, next_word(3), softmax_cross_entropy),
+]
+rows = []
+for name, sizes, batch, task, loss in TASKS[: 2 if demo.quick else None]:
+    reads_words = batch is words
+    net = EmbeddingMLP(50_000, 3, 64, sizes[1:-1], rng=0) if reads_words else MLP(sizes, "tanh", rng=0)
+    input, *target = task(batch, rng)
+    output = net(input)
     runs = {
-        "steps": lambda step=step, batches=batches: [step() for _ in range(batches)],
-        "plain": plain,
-        "noisy": networks.minissl(MLP(sizes, "tanh", rng=0), x, N, noisy)[1],
-        "noise": lambda shape=x.shape: rng.standard_normal(shape, dtype=np.float32),
+        "floor": networks.floor(MLP(sizes, rng=0), images[: len(input), : sizes[0]], len(input))[0],
+        "step": networks.training_step(net, batch, task, loss),
+        "task": lambda task=task, batch=batch: task(batch, rng),
+        "loss": lambda loss=loss, output=output, target=target: loss(output, *target),
     }
     t = timing.turns(runs, ROUNDS, SECONDS)
-    columns = t["plain"] / t["steps"], t["noisy"] / t["steps"], (t["noisy"] - t["noise"]) / t["steps"]
-    rows.append([f"{'-'.join(map(str, sizes))}, {N}", batches, *map(median, columns)])
+    floor = t.pop("floor")
+    start = name, f"{'-'.join(map(str, sizes))}, {len(input)}", f"{1e6 * np.median(floor):.0f}"
+    rows.append([*start, *(median(part / floor) for part in t.values())])
 demo.table(
-    f"An epoch over as many steps on one batch, {THREADS} thread(s)",
-    ["layers, batch", "batches", "plain", "denoising", "denoising, less its noise"],
+    f"A step on a pretext task, the task and the loss over the matrix products, {conditions}",
+    ["task", "layers, rows", "floor, us", "step", "task", "loss"],
     rows,
 )
 

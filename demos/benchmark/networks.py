@@ -37,12 +37,15 @@ def floor(net, x, N):
     return step, lambda: [step() for _ in range(len(x) // N)]
 
 
-def minissl(net, x, N, task=same):
-    """What `minissl.train` does with one batch, and an epoch of it."""
-    batch, adam = x[:N].copy(), Adam()
-    epochs = train_epochs(net.at(net.theta.copy()), x, task, squared_error, epochs=10**9, batch_size=N, rng=0)
-    step = partial(_step, net, same, squared_error, adam, None, None, batch, 1.0)
-    return step, lambda: next(epochs)
+def training_step(net, batch, task, loss):
+    """What `minissl.train` does with one batch."""
+    return partial(_step, net, task, loss, Adam(), None, np.random.default_rng(0), batch, 1.0)
+
+
+def minissl(net, x, N):
+    """A step and an epoch of `minissl.train`."""
+    epochs = train_epochs(net.at(net.theta.copy()), x, same, squared_error, epochs=10**9, batch_size=N, rng=0)
+    return training_step(net, x[:N].copy(), same, squared_error), lambda: next(epochs)
 
 
 def torch(net, x, N, mode="eager", device="cpu"):

@@ -1,5 +1,6 @@
 """How the benchmark measures: threads, peers, a quiet machine, turns, peak memory. Import it before NumPy."""
 
+import argparse
 import importlib.util
 import os
 import pathlib
@@ -7,7 +8,9 @@ import subprocess
 import sys
 import time
 
-THREADS = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else 1
+parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+parser.add_argument("--threads", type=int, default=1)
+THREADS = parser.parse_known_args()[0].threads
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = str(THREADS)
 if hasattr(os, "sched_setaffinity"):  # JAX has no setting for the number of threads; the kernel has
