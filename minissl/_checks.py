@@ -18,6 +18,7 @@ import sys
 import numpy as np
 
 FLOATS = (np.dtype("float32"), np.dtype("float64"))
+PLAIN = (np.ndarray, type(None))  # `like` of these types asks for no other library than NumPy
 
 
 class NonFiniteError(ValueError, FloatingPointError):
@@ -31,18 +32,14 @@ def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite
     dtype, whatever that of `like`. `finite=False`: NaN and infinity pass. `squares=True`: variances of the matrix will
     be computed, so its sum of squares must be far from overflow and from underflow.
     """
-    listed = not hasattr(a, "reshape")
-    a = check_plain(a, name, like)
-    dtype = like.dtype if dtype is None and like is not None else dtype
-    if a.dtype.kind in "biu" or listed and a.dtype in FLOATS:
-        a = a.astype(dtype or np.float64)
-    if a.dtype not in FLOATS:
-        raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
-    if dtype is not None and a.dtype != dtype:
-        raise TypeError(f"{name}: got dtype {a.dtype}, expected {np.dtype(dtype)}; call {name}.astype('{dtype}')")
-    if like is not None and type(a) is not type(like):
-        a = np.asarray(a, like=like)
-    check_shape(a, name, shape if shape is not None or ndim is None else (None,) * ndim)
+    if dtype is None and like is not None:
+        dtype = like.dtype
+    known = FLOATS if dtype is None else (dtype,)
+    if type(a) is not np.ndarray or type(like) not in PLAIN or a.dtype not in known:
+        a = as_floats(a, name, like, dtype)
+    if ndim is not None and a.ndim != ndim:
+        check_shape(a, name, (None,) * ndim)
+    check_shape(a, name, shape)
     if a.size == 0:
         raise ValueError(f"{name}: got an empty array of shape {a.shape}, expected at least one element")
     if squares:
@@ -50,9 +47,17 @@ def check_array(a, name, *, ndim=None, shape=None, like=None, dtype=None, finite
     return check_finite(a, name) if finite else a
 
 
-def all_finite(a):
-    """Whether no element is NaN or infinite. The sum of squares tells in one pass, unless it overflows."""
-    return (a.flags.c_contiguous and math.isfinite(np.vdot(a, a))) or bool(np.isfinite(a).all())
+def as_floats(a, name, like, dtype):
+    """Lists, integers and arrays of another library as an array of this dtype, or of float32 or float64 for None."""
+    listed = not hasattr(a, "reshape")
+    a = check_plain(a, name, like)
+    if a.dtype.kind in "biu" or listed and a.dtype in FLOATS:
+        a = a.astype(dtype or np.float64)
+    if a.dtype not in FLOATS:
+        raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
+    if dtype is not None and a.dtype != dtype:
+        raise TypeError(f"{name}: got dtype {a.dtype}, expected {np.dtype(dtype)}; call {name}.astype('{dtype}')")
+    return a if like is None or type(a) is type(like) else np.asarray(a, like=like)
 
 
 def check_finite(a, name):
@@ -62,11 +67,19 @@ def check_finite(a, name):
     return a
 
 
+def all_finite(a):
+    """Whether no element is NaN or infinite. The sum of squares tells in one pass, unless it overflows."""
+    return (a.flags.c_contiguous and math.isfinite(np.vdot(a, a))) or bool(np.isfinite(a).all())
+
+
 def check_shape(a, name, shape):
     """An array of this shape, in which None stands for any size; or of any shape for None."""
     if shape is None or a.shape == shape:
         return
-    if len(shape) != a.ndim or any(w is not None and w != s for w, s in zip(shape, a.shape, strict=True)):
+    fits = len(shape) == a.ndim
+    for wanted, size in zip(shape, a.shape, strict=False):
+        fits = fits and wanted in (None, size)
+    if not fits:
         words = ", ".join("any" if w is None else str(w) for w in shape)
         raise ValueError(f"{name}: got shape {a.shape}, expected ({words})")
 
@@ -188,16 +201,23 @@ def check_callable(function, name):
 
 
 def check_components(output, target, weight=None):
-    """Output, target and weight (or None) of a loss over components: finite matrices of one shape; weights ≥ 0."""
-    output = check_array(output, "output", ndim=2)
-    target = check_array(target, "target", like=output)
-    weight = None if weight is None else check_array(weight, "weight", like=output)
-    for name, a in (("target", target), ("weight", weight)):
-        if a is not None and a.shape != output.shape:
-            raise ValueError(f"{name}: got shape {a.shape}, expected {output.shape}, the output's")
-    if weight is not None and weight.min() < 0:
-        raise ValueError(f"weight: got {weight.min()}, expected no negative weight")
+    """Output, target and weight (or None) of a loss over components: matrices of one shape and dtype; weights ≥ 0."""
+    output = check_array(output, "output", ndim=2, finite=False)
+    target = check_array(target, "target", shape=output.shape, like=output, finite=False)
+    if weight is not None:
+        weight = check_array(weight, "weight", shape=output.shape, like=output, finite=False)
+        if weight.min() < 0:
+            raise ValueError(f"weight: got {weight.min()}, expected no negative weight")
     return output, target, weight
+
+
+def check_loss(value, output, target, weight):
+    """The value of a loss over components; where it is finite, so is all that it was computed from."""
+    if not math.isfinite(value):
+        for name, a in (("output", output), ("target", target), ("weight", weight)):
+            if a is not None:
+                check_finite(a, name)
+    return value
 
 
 def check_probabilities(p, name):
@@ -378,7 +398,7 @@ def check_batch(pair, net):
         got = [type(a).__name__ for a in pair] if isinstance(pair, (tuple, list)) else type(pair).__name__
         raise TypeError(f"task: returned {got}, expected (input, target) or (input, target, weight), all arrays")
     input, *target = pair
-    if net.input_dtype.kind == "f" and input.dtype != net.input_dtype:
+    if input.dtype != net.input_dtype and net.input_dtype.kind == "f":
         raise TypeError(f"task: returned an input of dtype {input.dtype}, expected {net.input_dtype} as the network")
     return net.check_input(input, finite=False), target
 

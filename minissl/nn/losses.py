@@ -58,7 +58,7 @@ Sources: Bishop, Pattern Recognition and Machine Learning (2006), sections 4.3.2
 import numpy as np
 
 from minissl._arrays import Array
-from minissl._checks import check_array, check_classes, check_components, check_probabilities
+from minissl._checks import check_array, check_classes, check_components, check_loss, check_probabilities
 
 
 @np.errstate(under="ignore")  # even if the caller makes NumPy raise on underflow: such a number is zero beside the rest
@@ -68,17 +68,18 @@ def sigmoid(y: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * y))
 
 
-@np.errstate(under="ignore")
+@np.errstate(under="ignore", invalid="ignore")  # check_loss sees what is invalid
 def squared_error(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
     """Mean over samples of the (weighted) sum of squares over components [losses.1]; its gradient in the output."""
     output, target, weight = check_components(output, target, weight)
     N = len(output)
     error = output - target
     weighted = error if weight is None else weight * error
-    return np.vdot(weighted, error) / N, 2 / N * weighted  # [losses.1] (1/N) Σ w (Y − T)²,  (2/N) w (Y − T)
+    value = np.vdot(weighted, error) / N  # [losses.1] (1/N) Σ w (Y − T)²
+    return check_loss(value, output, target, weight), 2 / N * weighted  # [losses.1] (2/N) w (Y − T)
 
 
-@np.errstate(under="ignore")
+@np.errstate(under="ignore", invalid="ignore")
 def sigmoid_cross_entropy(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
     """Mean over samples of the (weighted) sum of −ln P(T) over components [losses.2]; its gradient in the output.
 
@@ -92,7 +93,7 @@ def sigmoid_cross_entropy(output: Array, target: Array, weight: Array | None = N
     if weight is not None:
         surprise = weight * surprise
         delta = weight * delta
-    return surprise.sum() / N, delta / N
+    return check_loss(surprise.sum() / N, output, target, weight), delta / N
 
 
 @np.errstate(under="ignore")

@@ -76,6 +76,9 @@ Sources: Rumelhart, Hinton & Williams, Nature 323 (1986); LeCun, Bottou, Orr & M
 section 4.6; He, Zhang, Ren & Sun, ICCV (2015), equation 10.
 """
 
+import math
+from itertools import accumulate, pairwise
+
 import numpy as np
 
 from minissl._arrays import Array
@@ -118,7 +121,10 @@ class MLP:
         self.sizes = check_counts(sizes, "sizes", at_least=2)
         self.activations = check_activations(activation, PHI, len(self.sizes) - 2)
         rng = check_rng(rng)
-        self._size = sum((n_in + 1) * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False))
+        shapes = [shape for n, m in pairwise(self.sizes) for shape in ((n, m), (m,))]  # of W₁, b₁, W₂, b₂, …
+        stops = [0, *accumulate(map(math.prod, shapes))]
+        self._parts = [(slice(*ends), shape) for ends, shape in zip(pairwise(stops), shapes, strict=True)]
+        self._size = stops[-1]
         self._use(np.zeros(self._size, dtype=check_float_dtype(dtype), like=check_like(like)))
         for W, before in zip(self.weights, ("identity", *self.activations), strict=True):
             gain = 2 if before == "relu" else 1
@@ -150,8 +156,7 @@ class MLP:
         return (grad, dx) if input_gradient else grad
 
     def _backward(self, H, delta, dP, input_gradient=False):
-        ones = np.ones_like(delta[:, 0])
-        grad = np.empty_like(self._theta)
+        grad, ones = np.empty_like(self._theta), np.ones_like(delta[:, 0])
         dW, db = self.views(grad)
         for l in range(len(dW), 0, -1):
             np.dot(H[l - 1].T, delta, out=dW[l - 1])  # [mlp.2] ∂J/∂Wₗ = Hₗ₋₁ᵀ Δₗ
@@ -196,14 +201,9 @@ class MLP:
     def views(self, vector: Array) -> tuple[tuple, tuple]:
         """The parts of a flat vector laid out as `theta`: (weights, biases), each a tuple of views."""
         check_vector(vector, "vector", self._theta)
-        start = len(vector) - self._size  # a subclass may put parameters of its own in front
-        weights, biases = [], []
-        for n_in, n_out in zip(self.sizes, self.sizes[1:], strict=False):
-            middle, stop = start + n_in * n_out, start + (n_in + 1) * n_out
-            weights.append(vector[start:middle].reshape(n_in, n_out))
-            biases.append(vector[middle:stop])
-            start = stop
-        return tuple(weights), tuple(biases)
+        vector = vector[len(vector) - self._size :]  # a subclass may put parameters of its own in front
+        parts = [vector[part].reshape(shape) for part, shape in self._parts]
+        return tuple(parts[::2]), tuple(parts[1::2])
 
     def at(self, theta: Array) -> "MLP":
         """The network of the same architecture whose parameters are `theta`; this one stays as it is."""

@@ -129,16 +129,16 @@ class Adam:
         self.t = 0
         self.state = ()
 
-    @np.errstate(under="ignore")
+    @np.errstate(under="ignore", over="ignore")
     def step(self, g: Array, factor: float = 1.0) -> Array:
         """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses.
 
-        FloatingPointError if the squares of g overflow: v would be infinite and the step zero for ever.
+        FloatingPointError if the squares of g add up to infinity: v would stay there, and the step zero.
         """
         g, self.state = check_gradient(g, self.state, self.arrays)
-        if not math.isfinite(np.vdot(g, g)):
+        if not math.isfinite(np.vdot(g, g) / (1 - self.beta2)):  # V stays below this
             raise NonFiniteError(
-                f"g: is not finite, or its squares overflow {g.dtype}, expected less; scale data or loss down"
+                f"g: got NaN, infinity or squares that overflow {g.dtype}, expected less; scale data or loss down"
             )
         M, V, step = self.state
         self.t += 1

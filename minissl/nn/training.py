@@ -97,7 +97,7 @@ def _loss_and_gradient(net, input, target, loss, penalties):
         value = value + check_scalar(cost, "penalties")  # [training.1] loss + Σₗ Pₗ(Hₗ)
     if not math.isfinite(value):
         raise NonFiniteError(f"loss: became {float(value)}")
-    gradient, _ = net._backward(H, check_finite(delta, "gradient"), dP)
+    gradient, _ = net._backward(H, delta, dP)
     return value, gradient
 
 
@@ -151,19 +151,26 @@ def _epochs(net, x, task, loss, epochs, batch_size, optimizer, schedule, penalti
     for epoch in range(done, epochs):
         order = np.asarray(rng.permutation(len(x)), like=x)
         batches = [order[start : start + batch_size] for start in range(0, len(x), batch_size)]
-        total = 0.0
-        for k, rows in enumerate(batches):
-            share = (epoch + k / len(batches)) / epochs
-            try:
-                total += len(rows) * step(x[rows], schedule(share))
-            except FloatingPointError as error:
-                raise NonFiniteError(
-                    f"{error} (in epoch {epoch + 1}, batch {k + 1}; the network keeps its last finite parameters. "
-                    "Try a smaller learning_rate, or scale the data to unit variance)"
-                ) from None
+        shares = [(epoch + k / len(batches)) / epochs for k in range(len(batches))]
+        total = _epoch(step, x, batches, map(schedule, shares), epoch)
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, optimizer, rng, epoch + 1, x)
         yield total / len(x)
+
+
+@np.errstate(under="ignore")  # a tiny gradient squared is zero
+def _epoch(step, x, batches, factors, epoch) -> float:
+    """The steps of one epoch [training.2]; the sum of the losses of its samples."""
+    total = 0.0
+    for k, (rows, factor) in enumerate(zip(batches, factors, strict=True)):
+        try:
+            total += len(rows) * step(x[rows], factor)
+        except FloatingPointError as error:
+            raise NonFiniteError(
+                f"{error} (in epoch {epoch + 1}, batch {k + 1}; the network keeps its last finite parameters. "
+                "Try a smaller learning_rate, or scale the data to unit variance)"
+            ) from None
+    return total
 
 
 def _step(net, task, loss, optimizer, penalties, rng, batch, factor) -> float:
@@ -171,9 +178,8 @@ def _step(net, task, loss, optimizer, penalties, rng, batch, factor) -> float:
     if batch.dtype.kind in "biu":
         batch = batch.astype(net.input_dtype)  # floats for an MLP; words stay integers
     factor = check_number(factor, "schedule", low=0)
-    with np.errstate(under="ignore"):  # a tiny gradient squared is zero
-        input, target = check_batch(task(batch, rng), net)
-        value, gradient = _loss_and_gradient(net, input, target, loss, penalties)
-        theta = net.theta
-        theta += check_finite(optimizer.step(gradient, factor), "step")  # [training.2] θ ← θ + step
+    input, target = check_batch(task(batch, rng), net)
+    value, gradient = _loss_and_gradient(net, input, target, loss, penalties)
+    theta = net.theta
+    theta += check_finite(optimizer.step(gradient, factor), "step")  # [training.2] θ ← θ + step
     return float(value)

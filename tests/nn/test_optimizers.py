@@ -73,12 +73,12 @@ def test_a_factor_scales_the_learning_rate(make):
         np.testing.assert_allclose(scaled.step(g, 0.25), slow.step(g), rtol=1e-14)
 
 
-@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e25), ("float64", 1e200)])
-def test_adam_refuses_gradients_whose_squares_overflow(dtype, large):
-    """V would be infinite, and the step of that parameter zero for ever."""
+@pytest.mark.parametrize(("dtype", "large", "again"), [("float32", 1e25, 1.5e19), ("float64", 1e200, 1.2e154)])
+def test_adam_refuses_gradients_whose_squares_overflow(dtype, large, again):
+    """V would be infinite, at once or (`again`) at the second such gradient, and the step zero for ever."""
     adam = Adam()
-    for bad in (large, np.inf, np.nan):
-        with pytest.raises(FloatingPointError, match="g: is not finite, or its squares overflow"):
+    for bad in (large, again, np.inf, np.nan):
+        with pytest.raises(FloatingPointError, match="g: got NaN, infinity or squares that overflow"):
             adam.step(np.array([1.0, bad], dtype))
     assert adam.t == 0
     assert adam.step(np.array([1.0, 2.0], dtype)) == pytest.approx([-1e-3, -1e-3], rel=1e-4)

@@ -325,7 +325,7 @@ def test_an_optimizer_that_moved_another_network_is_refused():
 
 
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 1), (1, 3), (2, 2)])
-@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize("what", ["loss", "g"])
 def test_the_report_of_divergence_has_its_epoch_and_batch_and_the_parameters_are_those_before(what, epoch, batch):
     """From one batch on the loss, or the gradient alone, is NaN."""
     n, before = net(), []
@@ -475,3 +475,18 @@ def test_a_value_that_is_no_number_is_named():
 @pytest.mark.parametrize("part", [minissl.squared_error, minissl.sigmoid_cross_entropy, cosine, minissl.Adam(), net()])
 def test_parts_can_be_pickled(part):
     assert type(pickle.loads(pickle.dumps(part))) is type(part)
+
+
+@pytest.mark.parametrize("optimizer", [minissl.Adam, minissl.SGD])
+def test_training_bears_underflow_where_numpy_raises_on_it(optimizer):
+    """Data of size 10⁻²⁰ have gradients of size 10⁻⁴⁰, below float32: training gives what it gives without raising."""
+    results = []
+    for mode in ("ignore", "raise"):
+        n = net()
+        with np.errstate(under=mode):
+            losses = minissl.train(
+                n, 1e-20 * data(), same, minissl.squared_error, epochs=2, optimizer=optimizer(), rng=0
+            )
+        results.append((losses, n.theta))
+    assert results[0][0] == results[1][0]
+    assert np.array_equal(results[0][1], results[1][1])
