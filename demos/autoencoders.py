@@ -47,7 +47,7 @@ if demo.options.fashion_mnist:
 else:
     images, labels = data.digits()
 if demo.quick:
-    images, labels = images[:1200], labels[:1200]
+    images, labels = images[:800], labels[:800]
 N, n = images.shape
 SIDE = int(n**0.5)
 HELD_OUT = min(N // 4, 10_000)
@@ -100,7 +100,7 @@ def error(r, x):
     return float(((r(x) - x) ** 2).sum() / (x**2).sum())
 
 
-def accuracy(features, parts, per_class=10, draws=2):
+def accuracy(features, parts, per_class=10, draws=1 if demo.quick else 2):
     """Of a linear classifier of standardised features, on held-out images; mean over draws of the few labelled ones."""
     H, unseen = features(parts.x), features(parts.unseen)
     mean, deviation = H.mean(axis=0), H.std(axis=0) + 1e-3 * H.std()
@@ -302,7 +302,7 @@ for seed in SEEDS:
 
 # %%
 SIZE, UNITS = 10, 196
-WINDOWS, WINDOW_EPOCHS = (3000, 3) if demo.quick else (20_000, 20)
+WINDOWS, WINDOW_EPOCHS = (2000, 2) if demo.quick else (20_000, 20)
 PHOTOGRAPHS = (*data.TRAIN_PHOTOGRAPHS, *data.TEST_PHOTOGRAPHS)
 PAIRS = [PHOTOGRAPHS[k : k + 2] for k in range(0, 4 if demo.quick else 6, 2)]
 VARIANTS = {"no penalty": {}, "sparse": {"penalties": {1: l1(1.0)}, "bound": 1}}

@@ -268,11 +268,11 @@ def interval(values, resplit=0.0):
     Runs that split the same samples anew are not independent: for these, `resplit` is the number of held-out samples
     over that of training samples, and the interval is wider (Nadeau & Bengio 2003).
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     values = np.asarray(values, dtype=float)
     n = len(values)
-    return values.mean(axis=0), t.ppf(0.975, n - 1) * values.std(axis=0, ddof=1) * (1 / n + resplit) ** 0.5
+    return values.mean(axis=0), stdtrit(n - 1, 0.975) * values.std(axis=0, ddof=1) * (1 / n + resplit) ** 0.5
 
 
 def pm(values, digits=None, resplit=0.0):

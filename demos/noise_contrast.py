@@ -43,7 +43,7 @@ demo = Demo(
 
 # %%
 SEEDS = range(10, 12 if demo.quick else 15)
-SAMPLES = 2000 if demo.quick else 10_000
+SAMPLES, EPOCHS = (2000, 20) if demo.quick else (10_000, 60)
 MEANS = np.array([[-1.5, -0.5], [1.5, -0.8], [0.3, 1.6]])
 FACTORS = np.array([[[0.6, 0.25], [0, 0.5]], [[0.5, -0.2], [0, 0.7]], [[0.45, 0], [0, 0.45]]])
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -89,7 +89,7 @@ for seed in SEEDS:
     rng = np.random.default_rng(seed)
     x = mixture(SAMPLES, rng)
     noise = fit_gaussian(x)
-    settings = {"epochs": 60, "batch_size": 1000, "learning_rate": 0.02, "label": f"density, seed {seed}"}
+    settings = {"epochs": EPOCHS, "batch_size": 1000, "learning_rate": 0.02, "label": f"density, seed {seed}"}
     net = trained((2, 32, 32, 1), x, noise, NU, "tanh", rng=rng, **settings)
     learned = net(grid)[:, 0] + noise.log_density(grid) + np.log(NU)  # [noise.2] ln p_d = y* + ln p_n + ln ν
     results.append([judged(learned), judged(noise.log_density(grid))])
@@ -142,7 +142,7 @@ demo.figure(
 
 # %%
 SIZE, FLOOR = 10, 0.03
-WINDOWS = 4000 if demo.quick else 20_000
+WINDOWS = 1500 if demo.quick else 20_000
 HELD_OUT = 1000 if demo.quick else 2000
 PHOTOGRAPHS = (*data.TRAIN_PHOTOGRAPHS, *data.TEST_PHOTOGRAPHS)
 LEFT_OUT = PHOTOGRAPHS[-2:] if demo.quick else PHOTOGRAPHS
@@ -349,20 +349,20 @@ demo.figure(
 )
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(9, 4.6))
+fig, axes = plt.subplots(1, 2, figsize=(9, 2.5))
 for ax, name in zip(axes, list(CONDITIONS)[1:], strict=True):
     W, V = networks[name].weights[:2]
-    strongest = np.argsort(-np.linalg.norm(W, axis=0) * np.linalg.norm(V, axis=1))[:64]
+    strongest = np.argsort(-np.linalg.norm(W, axis=0) * np.linalg.norm(V, axis=1))[:32]
     features = W.T[strongest].reshape(-1, SIZE, SIZE)
     tiles(ax, features / np.abs(features).max(axis=(1, 2), keepdims=True), 8, name, limits=(-1, 1))
 demo.figure(
     fig,
     "features",
-    "First-layer weights in the whitened space, where ZCA leaves every pixel in its place: the 64 units with the "
+    "First-layer weights in the whitened space, where ZCA leaves every pixel in its place: the 32 units with the "
     f"largest product of incoming and outgoing weights; {LEFT_OUT[-1]} left out. To measure a length any directions "
     "will do; to know a window by its structure takes edges and bars.",
-    alt="Two grids of 64 small images of weights. Left, on raw windows, they look like noise; right, where contrast is "
-    "divided out, many show edges and bars.",
+    alt="Two grids of 32 small images of weights. Left, on raw windows, they look like noise; right, where contrast is "
+    "divided out, some show edges and bars.",
 )
 
 # %%

@@ -115,7 +115,7 @@ def stars(text):
     return "".join(part if i % 2 else part.replace("*", r"\*") for i, part in enumerate(parts))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def highlighted(source, lexer=PythonLexer):
     """The lines of a source, as HTML."""
     out = []

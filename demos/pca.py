@@ -172,7 +172,7 @@ demo.figure(
 # steps fall to zero along a cosine: with steps of one length the angle stays at what the noise of the batches makes it.
 
 # %%
-m, epochs, seeds = 8, 20 if demo.quick else 600, range(2 if demo.quick else 10)
+m, epochs, seeds, EVERY = 8, 20 if demo.quick else 600, range(2 if demo.quick else 10), 4
 target = pca.by_svd(digits.astype(np.float64), 64)
 floor = float(target.variances[m:].sum())
 saddle = float(target.variances[m - 1] - target.variances[m]) / floor  # axis m + 1 in place of axis m
@@ -180,19 +180,20 @@ y = digits - digits.mean(axis=0)
 
 
 def on_the_way(seed):
-    """Angle to PCA's subspace and excess of the error over PCA's, at the start and after each epoch."""
+    """Angle to PCA's subspace and excess of the error over PCA's, at the start and every few epochs."""
     net, optimizer = minissl.MLP((64, m, 64), activation="identity", rng=seed), minissl.Adam(5e-3)
     settings = {"epochs": epochs, "optimizer": optimizer, "schedule": cosine, "rng": seed}
     state = lambda: (sine(net.weights[1], target.W[:m]), ((net(y) - y) ** 2).sum(axis=1).mean() / floor - 1)  # noqa: E731
     yield state()
-    for _ in minissl.train_epochs(net, y, reconstruct(), minissl.squared_error, **settings):
-        yield state()
+    for epoch, _ in enumerate(minissl.train_epochs(net, y, reconstruct(), minissl.squared_error, **settings), 1):
+        if epoch % EVERY == 0:
+            yield state()
 
 
 angles, excess = np.moveaxis([list(on_the_way(seed)) for seed in seeds], -1, 0)
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
 for ax, curves in zip(axes, (angles, excess), strict=True):
-    ax.semilogy(range(0, epochs + 1, 4), curves.T[::4], color="C0", lw=0.9, ls="-")
+    ax.semilogy(range(0, epochs + 1, EVERY), curves.T, color="C0", lw=0.9, ls="-")
 axes[0].set(xlabel="epoch", ylabel="sine of the largest angle\nto the subspace of PCA")
 axes[1].set(xlabel="epoch", ylabel="error above that of PCA,\nas a share of it")
 axes[1].axhline(saddle, color="grey", lw=0.8, ls=":")
@@ -205,13 +206,14 @@ demo.figure(
     "these stay for a while near the error of a saddle, marked by a dotted line.",
 )
 early = epochs // 10
+at_first, in_between, at_last = angles[:, 0], angles[:, early // EVERY], angles[:, -1]
 demo.say(
-    f"Sine of the largest angle: {pm(angles[:, 0], 2)} at the start, {pm(angles[:, early], 2)} after {early} epochs, "
-    f"{np.median(angles[:, -1]):.4f} (median; at most {angles[:, -1].max():.3f}) after {epochs}; the errors are then "
-    f"at most {100 * excess[:, -1].max():.4f}% above that of PCA, the least possible. After {early} epochs "
-    f"{(angles[:, early] > 0.5).sum()} of {len(seeds)} seeds still had a direction more "
-    f"than 30 degrees off, though their errors were all within {100 * excess[:, early].max():.1f}% of that of PCA: a "
-    "small error does not yet mean the right subspace. L-BFGS on all data at once reaches "
+    f"Sine of the largest angle: {pm(at_first, 2)} at the start, {pm(in_between, 2)} after {early} epochs, "
+    f"{np.median(at_last):.4f} (median; at most {at_last.max():.3f}) after {epochs}; the errors are then at most "
+    f"{100 * excess[:, -1].max():.4f}% above that of PCA, the least possible. After {early} epochs "
+    f"{(in_between > 0.5).sum()} of {len(seeds)} seeds still had a direction more than 30 degrees off, though their "
+    f"errors were all within {100 * excess[:, early // EVERY].max():.1f}% of that of PCA: a small error does not yet "
+    f"mean the right subspace. L-BFGS on all data at once reaches "
     f"{sine(pca.by_reconstruction(digits, m).W, target.W[:m]):.0e}."
 )
 demo.lesson(

@@ -231,7 +231,7 @@ cues = {"a gap": "edges do not meet", "no brightness": "each patch's brightness 
 cue = min(cues, key=means.get)
 demo.lesson(
     f"A network puts {means['as trained']:.0f}% of the jigsaws of a new photograph together (chance {100 / 24:.0f}%), "
-    f"and {means[cue]:.0f}% once {cues[cue]}: that is what it has learned to look at.",
+    f"and {means[cue]:.0f}% once {cues[cue]}.",
     f"{means['as trained']:.0f}% → {means[cue]:.0f}%",
 )
 

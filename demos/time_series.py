@@ -13,7 +13,7 @@ import data
 import numpy as np
 from gallery import Demo, plt
 from scipy.signal import lfilter
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 import minissl
 from minissl.linear.autoregression import least_squares
@@ -207,7 +207,7 @@ def uncertainty(d):
     """Half-width of the 95% interval of the mean of dependent values."""
     n, j = len(d), np.arange(1, WAVES + 1)[:, None]
     X = np.sqrt(2 / n) * np.cos(np.pi * j * (np.arange(n) + 0.5) / n) @ d
-    return student.ppf(0.975, WAVES) * np.sqrt((X**2).mean() / n)
+    return stdtrit(WAVES, 0.975) * np.sqrt((X**2).mean() / n)
 
 
 def log_ratio(squares, reference):

@@ -121,7 +121,12 @@ def test_ctrl_c_leaves_no_traceback_and_what_is_done(tmp_path):
     command = [sys.executable, "-m", "demos", "tour", "--out", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     run = subprocess.Popen(
-        command, cwd=ROOT, **pipes, env=os.environ | {"PYTHONUNBUFFERED": "1"}, start_new_session=True
+        command,
+        cwd=ROOT,
+        **pipes,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background have it ignored
     )
     for line in run.stdout:
         if b"epoch" in line:
