@@ -182,6 +182,11 @@ def test_a_likelihood_without_the_canonical_link_has_another_gradient():
         (softmax_cross_entropy, ([1.0, 2.0], [0]), r"output: got shape \(2,\), expected \(any, any\)"),
         (squared_error, ([[np.nan]], [[1.0]]), "output: contains NaN"),
         (squared_error, ([[1.0]], [[np.inf]]), "target: contains NaN or infinity"),
+        (squared_error, ([[np.inf]], [[np.inf]]), "output: contains NaN or infinity"),  # ∞ − ∞ is invalid
+        (squared_error, ([[0.0]], [[0.0]], [[np.inf]]), "weight: contains NaN or infinity"),  # and so is 0 · ∞
+        (sigmoid_cross_entropy, ([[np.inf]], [[1.0]]), "output: contains NaN or infinity"),
+        (sigmoid_cross_entropy, ([[-np.inf]], [[0.0]]), "output: contains NaN or infinity"),
+        (sigmoid_cross_entropy, ([[1.0]], [[np.nan]]), "target: contains NaN or infinity"),
         (sigmoid_cross_entropy, ([[1.0, 1.0]], [[0.5, 1.5]]), "target: got values from 0.5 to 1.5"),
         (sigmoid_cross_entropy, ([[1.0]], [[-1.0]]), "target: got values from -1.0"),
         (softmax_cross_entropy, ([[1.0, 2.0]], [2]), "target: got values from 2 to 2, expected from 0 to 1"),
