@@ -36,9 +36,8 @@ demo = Demo(
     {"--fashion-mnist": {"metavar": "DIR", "help": "folder with Fashion-MNIST in IDX format (ten minutes)"}},
     limits="One data set of small images, one size of network, one classifier. A linear optimum is the best *linear* "
     "map for these data; better nonlinear methods exist than networks of one hidden layer. Settings were chosen by "
-    "held-out loss and sparsity, without labels, on other seeds; other settings may change the order of the features, "
-    "and a dozen comparisons at 95% are expected to err now and then. Fields within whitened windows are described by "
-    "two numbers, not compared with those of neurons.",
+    "held-out loss and sparsity, without labels, on other splits of the same images; other settings may change the "
+    "order of the features, and a dozen comparisons at 95% are expected to err now and then.",
 )
 
 # %%
@@ -426,8 +425,8 @@ demo.figure(
 #
 # How well a network copies uncorrupted images says little about its features. These go to a linear classifier with ten
 # labels per class, whose penalty is chosen by cross-validation within the few labelled images, and are compared with
-# those of as many random units. Settings were chosen by held-out loss and sparsity, on other seeds than those shown and
-# without labels.
+# those of as many random units. Settings were chosen by held-out loss and sparsity, without labels, on other splits of
+# the same images.
 
 # %%
 table = {name: np.array(values).T for name, values in results.items()}

@@ -203,7 +203,7 @@ def drawn(fig, largest=90_000):
     palette = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return min(
         (encoded(palette, format="PNG", optimize=True), "png"),  # smaller where there are few colours
-        (encoded(picture, format="WEBP", quality=85), "webp"),  # smaller for photographs
+        (encoded(picture, format="WEBP", quality=80), "webp"),  # smaller for photographs
         key=lambda found: len(found[0]),
     )
 
@@ -215,13 +215,17 @@ def encoded(picture, **how):
 
 
 def shortened(svg):
-    """An SVG without comments, indentation, and groups of one; the font said once; hundredths, in long paths tenths."""
-    superfluous = r'<!.*?>|<metadata>.*?</metadata>|font-family: [^;"]*; | transform="rotate\(-0 [^)]*\)"'
+    """An SVG without comments, indentation, groups of one and repeated styles; hundredths, in long paths tenths."""
+    superfluous = (
+        r'<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>|font-family: [^;"]*; | transform="rotate\(-0 [^)]*\)"'
+    )
     svg = re.sub(superfluous, "", svg, flags=re.S)
     svg = svg.replace('<style type="text/css">', "<style>text{font-family:'DejaVu Sans',Verdana,sans-serif}", 1)
     svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(rf"(\.\d{{{1 + (len(m[0]) < 200)}}})\d+", r"\1", m[0]), svg)
     svg = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", svg))
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg.replace(' z "', ' z"'))
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg.replace(' z "', ' z"').replace("xlink:href", "href"))
+    alike = r'<use [^>]*?( style="[^"]*")/>(?:<use [^>]*?\1/>)+'
+    svg = re.sub(alike, lambda m: f"<g{m[1]}>{m[0].replace(m[1], '')}</g>", svg)
     for _ in range(3):
         svg = re.sub(r"<g>(<(?:text|use|path)\b[^>]*(?:/>|>[^<]*</text>))</g>", r"\1", svg)
     return svg

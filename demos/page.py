@@ -38,6 +38,7 @@ class Text:
 
     def inline(self, text):
         text = POWER.sub(lambda m: f"{m[1]} × 10{(m[2] + m[3]).translate(RAISED)}", text)
+        text = re.sub(r"(?<![\w)\]-])-(?=\d)", "−", text)
         text = SUBSCRIPT.sub(lambda m: f"{m[1]}<sub>{m[2] or m[3]}</sub>", str(escape(text)))
         return MENTION.sub(lambda m: self.link(m[1]), text)
 
@@ -73,14 +74,15 @@ class Text:
                 yield Markup("".join(self.equations(text)))
 
     def symbols(self, text):
-        """The table of symbols of a docstring: what stands between two spaces belongs to the nearest column."""
+        """The table of symbols of a docstring: what follows two spaces belongs to the column that it stands in."""
         head, *lines = text.split("\n")
         starts = {match.start(): match[0] for match in re.finditer(r"\S+(?: \S+)*", head)}
         rows = []
         for line in lines:
             cells = dict.fromkeys(starts, "")
             for match in re.finditer(r"\S+(?: \S+)*", line):
-                cells[min(starts, key=lambda start: abs(start - match.start()))] += match[0]  # noqa: B023
+                column = max(start for start in starts if start <= match.start() + 2)
+                cells[column] = f"{cells[column]} {match[0]}".strip()
             rows.append(
                 [escape(cell) if i == 1 else Markup(self.inline(cell)) for i, cell in enumerate(cells.values())]
             )

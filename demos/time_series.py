@@ -477,8 +477,8 @@ demo.figure(
 ahead = (ratios["weight decay"][:, 2] < 1).sum()
 demo.lesson(
     "One step ahead a network is better than the linear model, by more than the interval, on "
-    f"{ahead} of {len(SERIES)} series; where it has {results[by_length[0]]['split']} values to learn from and no "
-    f"weight decay, its error is {ratios['no decay'][0, 0]:.1f} times as large.",
+    f"{ahead or 'none'} of {len(SERIES)} series; where it has {results[by_length[0]]['split']} values to learn from "
+    f"and no weight decay, its error is {ratios['no decay'][0, 0]:.1f} times as large.",
     f"better on {ahead} of {len(SERIES)} series",
 )
 demo.finish()
