@@ -34,8 +34,8 @@ demo = Demo(
     "One data set; its classes are as frequent as one another, which k-means and an even spread over the sphere suit.",
 )
 SEEDS = range(2 if demo.quick else 4)
-EPOCHS, ROUNDS = (1, 1) if demo.quick else (30, 4)
-STARTS = 2 if demo.quick else 10  # of every search by k-means
+EPOCHS, ROUNDS = (3, 1) if demo.quick else (30, 4)
+STARTS = 2 if demo.quick else 5  # of every search by k-means
 images, labels = data.digits()
 if demo.quick:
     images, labels = images[:600], labels[:600]
@@ -71,9 +71,11 @@ demo.table(
 # ## The features
 #
 # Two networks. One sees *pooled windows*, the 160 numbers of `downstream`: random units on whitened windows, averaged
-# over quarters of the image. It has 800 hidden units, and learns to tell them from Gaussian noise, to remove noise, or
-# clusters of its own. The other sees whole images, has three layers of 400 units, and learns which of two views, the
-# image under a random affine map, belong together; its output is compared by the cosine, so it is a point of a sphere.
+# over quarters of the image. It has 800 hidden units, and learns to tell them from Gaussian noise, or to remove noise.
+# Or it learns clusters of its own, *DeepCluster*: from pooled windows of the image under a random affine map, in which
+# of 30 clusters the features of the image itself are; in four rounds, each with new clusters. The other network sees
+# whole images, has three layers of 400 units, and learns which of *two views* under such maps belong together; its
+# output is compared by the cosine, so it is a point of a sphere. Only these two know that a shifted digit is the same.
 
 # %%
 UNITS, COMPONENTS, WINDOW, THRESHOLD, INPUT = 160, 40, 4, 0.5, 160
@@ -82,36 +84,44 @@ changes = affine((8, 8), shift=0.7, rotation=15, shear=0.2, scale=1.2)
 
 
 def pooled(rng):
-    """160 numbers of every image, as in `downstream`, with mean 0 and a mean square of 1."""
-    padded = np.pad(images.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
-    some = data.windows(padded[rng.choice(len(images), 500)], WINDOW, 20_000, rng).reshape(-1, WINDOW**2)
+    """Images -> 160 numbers each, as in `downstream`; those of all images have mean 0 and a mean square of 1."""
+    units = (rng.standard_normal((WINDOW**2, UNITS)) / WINDOW).astype(np.float32)
+    some = data.windows(padded(images[rng.choice(len(images), 500)]), WINDOW, 20_000, rng).reshape(-1, WINDOW**2)
     white = whitening(some, floor=0.5)
-    W = (rng.standard_normal((WINDOW**2, UNITS)) / WINDOW).astype(np.float32)
-    F = pooled_features(lambda q: np.maximum(white(q) @ W - np.float32(THRESHOLD), 0), padded, (WINDOW, WINDOW))
-    F = F.reshape(-1, 4, UNITS)
-    F = ((F - F.mean(axis=0)) / F.std(axis=(0, 1))).reshape(-1, UNITS)
-    x = pca.by_svd(F, COMPONENTS).encode(F).reshape(-1, INPUT)
-    return ((x - x.mean(axis=0)) / x.std()).astype(np.float32)
+
+    def pool(x):
+        rectified = lambda q: np.maximum(white(q) @ units - np.float32(THRESHOLD), 0)  # noqa: E731
+        return pooled_features(rectified, padded(x), (WINDOW, WINDOW)).reshape(-1, 4, UNITS)
+
+    F = pool(images)
+    mean, scale = F.mean(axis=0), F.std(axis=(0, 1))
+    axes = pca.by_svd(((F - mean) / scale).reshape(-1, UNITS), COMPONENTS)
+
+    def encode(x):
+        return axes.encode(((pool(x) - mean) / scale).reshape(-1, UNITS)).reshape(-1, INPUT)
+
+    x = encode(images)
+    origin, unit = x.mean(axis=0), x.std()
+    return lambda x: ((encode(x) - origin) / unit).astype(np.float32)
 
 
-def deep_cluster(x, rng):
-    """Cluster the features, learn to tell the clusters from x with noise, cluster the new features, and so on."""
+def padded(x):
+    return np.pad(x.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+
+
+def deep_cluster(pool, rng):
+    """Cluster the features, learn to tell the clusters from changed images, cluster the new features, and so on."""
     net = minissl.MLP((INPUT, 800, 30), rng=rng)
-    H = x
+    x = H = pool(images)
     for _ in range(ROUNDS):
-        z = k_means(H, 30, starts=3, rng=rng).labels
+        clusters = k_means(H, 30, starts=1, rng=rng).labels
         net.weights[-1][:] = 0  # the numbers of the clusters mean nothing: forget the last ones
         net.biases[-1][:] = 0
-        pairs = np.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
-        train(net, pairs, noisy_with_label, minissl.softmax_cross_entropy, EPOCHS // 3 + 1, 64, rng, "DeepCluster")
+        pairs = np.column_stack([images, clusters]).astype(x.dtype)
+        task = lambda pair, rng: (pool(changes(pair[:, :-1], rng)), pair[:, -1].astype(int))  # noqa: E731
+        train(net, pairs, task, minissl.softmax_cross_entropy, EPOCHS // 3, 64, rng, "DeepCluster")
         H = net.features(x)
-    return net
-
-
-def noisy_with_label(pair, rng):
-    """DeepCluster's task: from an input with noise, its cluster, which stands in the last column."""
-    x = pair[:, :-1]
-    return x + rng.standard_normal(x.shape, dtype=x.dtype), pair[:, -1].astype(int)
+    return H
 
 
 def on_the_sphere(z):
@@ -121,7 +131,8 @@ def on_the_sphere(z):
 def features(rng):
     """(name, features of all images, the same of the network before it has learned) for each row of the table."""
     yield "pixels", images, None
-    x = pooled(rng)
+    pool = pooled(rng)
+    x = pool(images)
     yield "pooled windows", x, None
     untrained = minissl.MLP((INPUT, 800, 1), rng=rng).features(x)
     net = minissl.MLP((INPUT, 800, 1), rng=rng)
@@ -130,7 +141,7 @@ def features(rng):
     net = minissl.MLP((INPUT, 800, INPUT), rng=rng)
     train(net, x, denoise(1.0), minissl.squared_error, EPOCHS, 64, rng, "denoising")
     yield "denoising", net.features(x), untrained
-    yield "DeepCluster", deep_cluster(x, rng).features(x), untrained
+    yield "DeepCluster", deep_cluster(pool, rng), untrained
     net = minissl.MLP(VIEWS, rng=rng)
     before_training = net.features(images), on_the_sphere(net(images))
     train(net, images, two_views(changes), info_nce(0.5), EPOCHS, 128, rng, "two views")
