@@ -70,7 +70,7 @@ def upper(x):
 steps = 10 if demo.quick else 100
 toy = {"start": [], "plain Langevin": [], "annealed Langevin": []}
 for seed in range(5):
-    start = np.random.default_rng(seed).uniform(-8, 8, size=(1280, 2))
+    start = np.random.default_rng(seed).uniform(-8, 8, size=(640, 2))
     plain = langevin(mixture_score, start, 0.1, 10 * steps, rng=seed).x
     cooled = annealed_langevin(mixture_score, start, np.geomspace(20, 1, 10), 0.1, steps, rng=seed).x
     for name, x in zip(toy, (start, plain, cooled), strict=True):
@@ -78,7 +78,7 @@ for seed in range(5):
 
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.3), sharex=True, sharey=True)
 for ax, (name, shares), x in zip(axes, toy.items(), (start, plain, cooled), strict=True):
-    ax.plot(*x[:640].T, ".", ms=2, color=BLUE)
+    ax.plot(*x.T, ".", ms=2, color=BLUE)
     ax.set(title=name, aspect="equal", xlabel="$x_1$")
     ax.text(8.5, 8.5, f"{np.mean(shares):.2f}", ha="right", va="top", color=RED, size=12)
     ax.text(-8.5, -8.5, f"{1 - np.mean(shares):.2f}", color=RED, size=12)
@@ -87,7 +87,7 @@ axes[0].set_ylabel("$x_2$")
 demo.figure(
     fig,
     "islands",
-    f"Chains with the true score (half of 1,280), and their share in each half. The upper mode has the probability "
+    f"640 chains with the true score, and their share in each half. The upper mode has the probability "
     f"0.8; plain dynamics keep "
     f"{np.mean(toy['plain Langevin']):.3f} of the chains there, about as many as started on its side, annealed "
     f"dynamics end with {pm(toy['annealed Langevin'])} (95% interval, 5 seeds).",
