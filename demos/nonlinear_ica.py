@@ -169,7 +169,7 @@ def contrast_segments(K, layers, seed, n=5):
 
     net = MLP((n, 64, 64, n, K), ("relu", "relu", "identity"), rng=seed)
     untrained = net.features(observed(s))
-    options = {"epochs": EPOCHS, "batch_size": 128, "optimizer": Adam(0.01), "schedule": cosine, "rng": seed}
+    options = {"epochs": EPOCHS, "batch_size": 256, "optimizer": Adam(0.01), "schedule": cosine, "rng": seed}
     train(net, segments(observed(s), K), which_segment(K), softmax_cross_entropy, **options)
     return {"s": s, "x": observed(s), "net": net, "untrained": untrained, "sigma": sigma, "observed": observed}
 
@@ -240,7 +240,7 @@ demo.figure(
 # are the bound ln K − L ≤ I(x; u), on new data: the mutual information is known here, as the densities are.
 
 # %%
-COUNTS = (4, 16) if demo.quick else (4, 8, 16, 64, 256)
+COUNTS = (4, 16) if demo.quick else (4, 8, 16, 64)
 
 
 def explained(q, h):
@@ -396,7 +396,7 @@ def of_colours(names, seed):
     def scaled(x):
         return ((x - mean) / deviation).astype(np.float32)
 
-    options = {"epochs": EPOCHS, "batch_size": 128, "optimizer": Adam(0.003), "schedule": cosine, "rng": seed}
+    options = {"epochs": EPOCHS, "batch_size": 256, "optimizer": Adam(0.003), "schedule": cosine, "rng": seed}
     train(net, scaled(pairs), against_permuted_past(), permutation_contrastive, **options)
     ica, axes = fast_ica(colours, rng=seed, tolerance=1e-4, iterations=1000), pca.by_svd(colours, 3)
     surprises = abs(net(scaled(pairs[:, 1]))[:, :3] - net(scaled(pairs[:, 0]))[:, 3:6])
