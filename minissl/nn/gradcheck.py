@@ -38,7 +38,7 @@ True 0.48
 >>> print([round(taylor_slope(g, theta, np.array([1.0, 2.0])), 1) for g in (f, wrong)])
 [2.0, 1.0]
 
-Source: Squire & Trapp, SIAM Review 40 (1998); Nocedal & Wright, Numerical Optimization (2006), section 8.1.
+Sources: Squire & Trapp, SIAM Review 40 (1998); Nocedal & Wright, Numerical Optimization (2006), section 8.1.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@
     θ          theta            parameters                                           (size,)
     g          g                gradient ∂J/∂θ of the batch                          (size,)
     α          learning_rate    times the factor of a schedule                       number > 0
-    μ, v       momentum, v      of momentum: decay rate, velocity                    number, (size,)
+    μ, u       momentum, u      of momentum: decay rate, velocity                    number, (size,)
     m, v       m, v             of Adam: running means of g and of g²                (size,)
     β₁, β₂     beta1, beta2     of Adam: decay rates of m and v                      numbers in [0, 1)
     ε          epsilon          of Adam: keeps the division from zero                number > 0
@@ -15,7 +15,7 @@ All operations on vectors, g² among them, are meant entry by entry.
 **Stochastic gradient descent with momentum** (Polyak 1964; Sutskever et al. 2013, equations 1 and 2): the velocity is a
 decaying sum of gradients, so that directions in which they agree gain speed and those in which they alternate lose it.
 
-    [optimizers.1]   v ← μ v − α g,    θ ← θ + v
+    [optimizers.1]   u ← μ u − α g,    θ ← θ + u
 
 **Adam** (Kingma & Ba 2015, algorithm 1) divides each component by its own size, as measured by a running mean of
 squares:
@@ -27,12 +27,12 @@ Why the division by 1 − βᵗ: m and v start at zero and remember it. Written 
 
     m = (1 − β₁) Σₛ₌₁ᵗ β₁ᵗ⁻ˢ gₛ,    and the weights add up to  (1 − β₁) Σₛ₌₁ᵗ β₁ᵗ⁻ˢ = 1 − β₁ᵗ
 
-by the sum of a geometric series; not to 1. So if all gₛ have the same mean, E(g), then
+by the sum of a geometric series; not to 1. So if E(g) is the same at every step, and E(g²) is, then
 
     [optimizers.3]   E(m) = (1 − β₁ᵗ) E(g),    E(v) = (1 − β₂ᵗ) E(g²)      (theorem)
 
-and m̂ and v̂ have the means E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: but for ε, the first step has
-the size α in every component, whatever the scale of g.
+and the means of m̂ and v̂ are E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: but for ε, the first step
+has the size α in every component, whatever the scale of g.
 
 The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (3 to 4% of a
 step of a small network). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
@@ -93,11 +93,11 @@ class SGD:
     def step(self, g: Array, factor: float = 1.0) -> Array:
         """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses."""
         g, self.state = check_gradient(g, self.state, self.arrays)
-        v, scratch = self.state
+        u, scratch = self.state
         self.t += 1
-        v *= self.momentum
-        v -= np.multiply(g, self.learning_rate * factor, out=scratch)  # [optimizers.1] v ← μ v − α g
-        return v
+        u *= self.momentum
+        u -= np.multiply(g, self.learning_rate * factor, out=scratch)  # [optimizers.1] u ← μ u − α g
+        return u
 
     def __repr__(self):
         return f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum})"
@@ -133,7 +133,7 @@ class Adam:
     def step(self, g: Array, factor: float = 1.0) -> Array:
         """The step for the gradient g, with the learning rate times `factor`; in memory that the next call reuses.
 
-        FloatingPointError if the squares of g add up to infinity: v would stay there, and the step zero.
+        FloatingPointError if the squares of g add up to infinity: v would stay there, and every step be zero.
         """
         g, self.state = check_gradient(g, self.state, self.arrays)
         if not math.isfinite(np.vdot(g, g) / (1 - self.beta2)):  # V stays below this

@@ -203,7 +203,7 @@ def test_assigning_theta_keeps_the_views_in_step():
 @pytest.mark.equation("mlp.6")
 @pytest.mark.parametrize(("activation", "gain"), [("relu", 2), ("tanh", 1)])
 def test_initial_variance_is_scaled_to_fan_in(activation, gain):
-    """A sample variance of k normal numbers has relative standard error sqrt(2/k); five of them are allowed."""
+    """Each Wₗ has mean 0 and variance g/nₗ₋₁, to five standard errors (relative to it √(2/k) for k numbers); b = 0."""
     net = MLP((50, 400, 300, 20), activation, rng=0, dtype="float64")
     for W, g in zip(net.weights, (1, gain, gain), strict=True):
         assert len(W) * W.var() == pytest.approx(g, abs=5 * g * (2 / W.size) ** 0.5)

@@ -25,12 +25,12 @@ def trajectory(optimizer, gradients):
 @pytest.mark.equation("optimizers.1")
 @given(seed=seeds, mu=rates)
 def test_sgd_is_the_recursion(seed, mu):
-    """Nine steps are those of v ← μ v − α g, θ ← θ + v, written out."""
+    """Nine steps are those of u ← μ u − α g, θ ← θ + u, written out."""
     gradients = np.random.default_rng(seed).standard_normal((9, 4))
-    theta, v, expected = np.zeros(4), np.zeros(4), []
+    theta, u, expected = np.zeros(4), np.zeros(4), []
     for g in gradients:
-        v = mu * v - 0.1 * g
-        theta = theta + v
+        u = mu * u - 0.1 * g
+        theta = theta + u
         expected.append(theta)
     np.testing.assert_allclose(trajectory(SGD(0.1, mu), gradients), expected, rtol=1e-12, atol=1e-14)
 
