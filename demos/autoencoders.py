@@ -319,10 +319,6 @@ def localised(features):
     return np.mean(parts.max(axis=(1, 2)) / squares.sum(axis=(1, 2)))
 
 
-def kurtosis(s):
-    return np.mean((s**4).mean(axis=0) / (s**2).mean(axis=0) ** 2)
-
-
 measures, learned = {}, {}
 for seed, pair in enumerate(PAIRS):
     windows = cut([name for name in PHOTOGRAPHS if name not in pair], WINDOWS, seed)

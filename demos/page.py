@@ -174,8 +174,6 @@ def measured(record):
 def sheet(name, record, places, text, verdicts):
     """What the template of a sheet shows."""
     text.here = name
-    figures = [item for item in record["shown"] if item["kind"] == "figure"]
-    main = next((item for item in figures if item["main"]), figures[0] if figures else None)
     derived, elsewhere = [], []
     for module in (derivation.modules().get(key) for key in modules_of(name, record)):
         if module is None:
@@ -196,7 +194,7 @@ def sheet(name, record, places, text, verdicts):
         "last": max((test["verdict"]["when"] for test in ran.values()), default=None),
         "ran": len(ran),
         "passed": sum(test["outcome"] == "passed" for test in ran.values()),
-        "main": main,
+        "main": sheet_picture(record),
         "derived": derived,
         "elsewhere": elsewhere,
         "cells": measured(record),

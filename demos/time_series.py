@@ -476,9 +476,9 @@ demo.figure(
 # %%
 ahead = (ratios["weight decay"][:, 2] < 1).sum()
 demo.lesson(
-    "One step ahead a network is better than the linear model, by more than the interval, on "
-    f"{ahead or 'none'} of {len(SERIES)} series; where it has {results[by_length[0]]['split']} values to learn from "
-    f"and no weight decay, its error is {ratios['no decay'][0, 0]:.1f} times as large.",
+    f"One step ahead a network beats the linear model, beyond its interval, on {ahead or 'none'} of {len(SERIES)} "
+    f"series; from {results[by_length[0]]['split']} values and without weight decay its error is "
+    f"{ratios['no decay'][0, 0]:.1f} times as large.",
     f"better on {ahead} of {len(SERIES)} series",
 )
 demo.finish()
