@@ -22,7 +22,6 @@ Nonlinear independent component analysis by classification. Without time it cann
     β(x)           beta          a number for the present                                             number
     L, J           value         cross-entropies in nats: of the segments, of real and permuted       numbers
     I, H           -             mutual information; conditional entropy                              numbers
-    c(x)           -             any function of x                                                    number
     aₖ, pₖ         -             √2/σₖ; density of a source by itself                                 number, function
     δᵢⱼ            dy            gradient of the loss in a logit yᵢⱼ                                  number
 
@@ -71,9 +70,9 @@ tell the pairs (x, u) from those in which u is another sample's. The noise has d
 
 With u a segment this is [time.2] for one class after another, c(x) = ln K − ln p(x). With u = xₜ₋₁ it is what follows.
 The sources may have any ln p(s | u) = Σₖ qₖ(sₖ, u); let y = Σₖ ψₖ(hₖ(x), u). At the optimum each hₖ is an invertible
-function of one source, if for each s there are u₀, u₁ … u₂ₙ with linearly independent w(uⱼ) − w(u₀), j = 1 … 2n, where
-w(u) holds ∂qₖ/∂sₖ and ∂²qₖ/∂sₖ², k = 1 … n (their theorem 1, for smooth qₖ). In [time.4] these differences are all in
-the span of n vectors, (qₖ′, qₖ″) for each k: so TCL needs a theorem of its own, and linear ICA in the end.
+function of one source, if for each s there are u₀, u₁ … u₂ₙ with linearly independent ω(uⱼ) − ω(u₀), j = 1 … 2n, where
+ω(u) holds ∂qₖ/∂sₖ and ∂²qₖ/∂sₖ², k = 1 … n (their theorem 1, for smooth qₖ). In [time.4] these differences are all in
+the span of n vectors, one for each k: so TCL needs a theorem of its own, and linear ICA in the end.
 
 **Real or permuted past?** (permutation-contrastive learning, PCL; Hyvärinen & Morioka 2017.) The series may be
 stationary if its sources depend on their own past. Tell real pairs (xₜ, xₜ₋₁) from pairs whose past is of another time.
@@ -103,11 +102,12 @@ equation for another past x″; β and pₖ are gone:
 
     Σₗ |zₗ(x) − ẑₗ(x′)| − Σₗ |zₗ(x) − ẑₗ(x″)| = Σₖ aₖ |sₖ − ρₖs′ₖ| − Σₖ aₖ |sₖ − ρₖs″ₖ|
 
-Choose for any x and k a past with ρₖs′ₖ = sₖ, and nothing else zero on the right. As s moves by ds, the right side has
-the kink aₖ |dsₖ|, so the left side must have it: Σₗ ±|∇zₗ·ds| = aₖ |dsₖ| over the terms that vanish (− for
-those with x″; ∇ in s). Functions |v·ds| of vectors v no two of which are parallel are linearly independent. So there is
-a zₗ whose gradient points along sₖ alone; one for each k, and there are only n. It has |∂zₗ/∂sₖ| = aₖ, and by
-continuity the same l and the same sign everywhere:
+For any x and k choose pasts such that |sₖ − ρₖs′ₖ| alone is zero on the right. To first order in ds, the difference
+F(s + ds) + F(s − ds) − 2F(s) is 0 if F is differentiable, and 2|∇u·ds| if F = |u| and u(s) = 0. So it is 2aₖ|dsₖ| on
+the right, and on the left 2Σₗ ±|∇zₗ·ds| over the terms that are zero there (− for those with x″). These are equal for
+every ds. But functions |v·ds| are linearly independent if no two of the vectors v are parallel: each has its kink in
+another plane, v·ds = 0. So some ∇zₗ is parallel to the axis of sₖ; one for each k, and there are only n. It has
+|∂zₗ/∂sₖ| = aₖ, and by continuity the same l and the same sign for all x:
 
     [time.12]   zₗ(x) = ±aₖsₖ + const,  one l for each k      (theorem)
 
