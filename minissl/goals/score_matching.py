@@ -7,11 +7,11 @@ as one more parameter. Score matching (Hyvärinen 2005) loses it, and needs neit
     xᵢ           x              data, i = 1 … N                                                    (N, n)
     p_d, p_m, φ                 density of the data; model of it; the same up to a constant factor functions of x
     ψ            psi            ∇ ln φ(x; θ), the score of the model; ψ_d that of the data         (N, n)
-    ∂ᵢψᵢ                        ∂ψᵢ/∂xᵢ, the derivative of entry i of ψ in entry i of x            (N,)
-    ΔF           laplacian      Laplacian Σᵢ ∂²F/∂xᵢ² of a function F; that of ln φ is Σᵢ ∂ᵢψᵢ     (N,)
+    ∂ⱼψⱼ                        ∂ψⱼ/∂xⱼ, the derivative of entry j of ψ in entry j of x            (N,)
+    ΔF           laplacian      Laplacian Σⱼ ∂²F/∂xⱼ² of a function F; that of ln φ is Σⱼ ∂ⱼψⱼ     (N,)
     θ, α         theta, alpha   parameters, without a constant; those of an exponential family     (size,), (p,)
     Fₖ                          features of an exponential family, k = 1 … p                       functions of x
-    G, ℓ         G, laplacians  their gradients ∂Fₖ/∂xᵢ and Laplacians ΔFₖ, at each sample         (N, p, n), (N, p)
+    G, ℓ         G, laplacians  their gradients ∂Fₖ/∂xⱼ and Laplacians ΔFₖ, at each sample         (N, p, n), (N, p)
     M            M              E G Gᵀ, the second derivative of J in α                            (p, p)
     Λ, b, C                     precision, precision times mean; covariance (see `densities`)      (n, n), (n,), (n, n)
     B, s         B, s           unmixing matrix, its rows bₖ; s = Bx                               (n, n), (N, n)
@@ -20,7 +20,7 @@ as one more parameter. Score matching (Hyvärinen 2005) loses it, and needs neit
     h, γₖ, λ     h, gamma, lam  a layer of a network, its derivatives along vₖ, second derivatives (N, nₗ)
     z, ζₖ, q     z, zeta, q     the same of what enters the units; weights W and biases b [mlp.1]  (N, nₗ)
     X̄            X_bar          gradient of J with respect to X (ℓ̄: to ΔF of F = ln φ)             as X
-    E                           mean over the data, and over v or z where they occur; E_d over p_d
+    E                           mean over the data, and over v or ξ where they occur; E_d over p_d
 
 The gradient in x of ln p_m = ln φ + c has no c, for c does not depend on x:
 
@@ -32,15 +32,15 @@ make the distance of the scores small, the *Fisher divergence*
     [score_matching.2]   D(θ) = ½ E_d‖ψ − ψ_d‖² = ½ E_d‖ψ‖² − E_d⟨ψ, ψ_d⟩ + ½ E_d‖ψ_d‖²      (theorem)
 
 The last term does not depend on θ. The middle one has the unknown ψ_d; but p_d ψ_d = p_d ∇p_d/p_d = ∇p_d, and then
-*integration by parts*, for each i along the line on which only xᵢ moves, gives
+*integration by parts*, for each j along the line on which only xⱼ moves, gives
 
-    E_d ψᵢ ψ_dᵢ = ∫ ψᵢ ∂p_d/∂xᵢ dx = [boundary: p_d ψᵢ at xᵢ = ∞ less at xᵢ = −∞] − ∫ p_d ∂ψᵢ/∂xᵢ dx
-    [score_matching.3]   E_d⟨ψ, ψ_d⟩ = −E_d Σᵢ ∂ᵢψᵢ      (theorem)
+    E_d ψⱼ ψ_dⱼ = ∫ ψⱼ ∂p_d/∂xⱼ dx = [boundary: p_d ψⱼ at xⱼ = ∞ less at xⱼ = −∞] − ∫ p_d ∂ψⱼ/∂xⱼ dx
+    [score_matching.3]   E_d⟨ψ, ψ_d⟩ = −E_d Σⱼ ∂ⱼψⱼ      (theorem)
 
-if p_d is differentiable, ψ too (no kinks), E_d‖ψ‖², E_d‖ψ_d‖² and E_d|∂ᵢψᵢ| are finite, and **the boundary term is
+if p_d is differentiable, ψ too (no kinks), E_d‖ψ‖², E_d‖ψ_d‖² and E_d|∂ⱼψⱼ| are finite, and **the boundary term is
 zero: p_d ψ → 0 for ‖x‖ → ∞**, for every θ. Nothing unknown is left (Hyvärinen 2005, theorem 1):
 
-    [score_matching.4]   J(θ) = E[½‖ψ‖² + Σᵢ ∂ᵢψᵢ],    D = J + ½ E_d‖ψ_d‖²,    min J = −½ E_d‖ψ_d‖²
+    [score_matching.4]   J(θ) = E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ],    D = J + ½ E_d‖ψ_d‖²,    min J = −½ E_d‖ψ_d‖²
 
 where E is E_d in D and min J, and p_d is in the model for the latter. In words: the data should lie where ln φ is flat,
 ψ = 0, and curved downwards.
@@ -55,7 +55,7 @@ A model here is a function (θ, x) -> (ψ, ΔF, vjp) with F = ln φ; vjp(ψ̄, �
 
     [score_matching.5]   ∂J/∂θ = vjp(ψ/N, 1/N)
 
-**Exponential families**, ln φ = Σₖ αₖ Fₖ(x), have ψ = Gᵀα at each sample, and Σᵢ ∂ᵢψᵢ = ℓᵀα. So J is quadratic, and its
+**Exponential families**, ln φ = Σₖ αₖ Fₖ(x), have ψ = Gᵀα at each sample, and Σⱼ ∂ⱼψⱼ = ℓᵀα. So J is quadratic, and its
 minimum one linear solve, if M is invertible (Hyvärinen 2007):
 
     [score_matching.6]   J = ½ αᵀMα + αᵀ E ℓ,    M = E G Gᵀ,    α̂ = −M⁻¹ E ℓ
@@ -80,9 +80,9 @@ never a more accurate one (Cramér–Rao).
 **Independent components**, ln φ = Σₖ ln f(sₖ), s = Bx. By the chain rule, with bₖ the rows of B and g applied to each
 entry of s,
 
-    [score_matching.10]  ψ = Bᵀ g(s),    Σᵢ ∂ᵢψᵢ = Σₖ g′(sₖ) ‖bₖ‖²
+    [score_matching.10]  ψ = Bᵀ g(s),    Σⱼ ∂ⱼψⱼ = Σₖ g′(sₖ) ‖bₖ‖²
 
-B stands in three places: as Bᵀ, within s, and in ‖bₖ‖². In d⟨ψ̄, ψ⟩ + d⟨ℓ̄, Σᵢ∂ᵢψᵢ⟩ collect what stands beside dB:
+B stands in three places: as Bᵀ, within s, and in ‖bₖ‖². In d⟨ψ̄, ψ⟩ + d⟨ℓ̄, Σⱼ∂ⱼψⱼ⟩ collect what stands beside dB:
 
     [score_matching.11]  B̄ = gᵀ ψ̄ + s̄ᵀ x + 2 diag(Σᵢ ℓ̄ᵢ g′(sᵢₖ)) B,    s̄ = (ψ̄ Bᵀ) ⊙ g′ + ℓ̄ ⊙ g″ ⊙ ‖bₖ‖²
 
@@ -109,7 +109,7 @@ back: in d(h⁺, γ⁺, λ⁺) collect what stands beside dz, dζₖ, dq, then w
 directions with E vvᵀ = I, the identity, drawn anew for each sample. Then E (vᵀψ)² = ‖ψ‖² and E vᵀ(∂ψ/∂x)v = tr ∂ψ/∂x,
 so that on average over v it is J,
 
-    [score_matching.16]  J = E (1/K) Σₖ [½ (vₖᵀψ)² + vₖᵀ (∂ψ/∂x) vₖ],    vₖᵢ = ±1, equally probable, independent
+    [score_matching.16]  J = E (1/K) Σₖ [½ (vₖᵀψ)² + vₖᵀ (∂ψ/∂x) vₖ],    vₖⱼ = ±1, equally probable, independent
 
 For K = n orthogonal vₖ of length √n, as √n times the axes, it is exactly J.
 
@@ -124,10 +124,10 @@ x varies least. If p_d is in the model, the estimate is consistent for every A, 
 not, its limit depends on A (not so for the Gaussian, by [score_matching.9]). Maximum likelihood is invariant, and so is
 NCE if its noise is mapped, too. So **whiten first**: this fixes A, up to rotation.
 
-**Denoising is score matching** of the noisy data x̃ = x + σz. For ψ at x̃, integrate by parts over z: E⟨ψ(x̃), z⟩ =
-σ E Σᵢ∂ᵢψᵢ(x̃). So what [autoencoder.12] minimises, ½ E‖ψ(x̃) − (x − x̃)/σ²‖² with (x − x̃)/σ² = −z/σ, is
+**Denoising is score matching** of the noisy data x̃ = x + σξ, ξ from N(0, I). By parts over ξ, E⟨ψ(x̃), ξ⟩ =
+σ E Σⱼ∂ⱼψⱼ(x̃). So what [autoencoder.12] minimises, ½ E‖ψ(x̃) − (x − x̃)/σ²‖² with (x − x̃)/σ² = −ξ/σ, is
 
-    [score_matching.18]  ½ E‖ψ(x̃) + z/σ‖² = E[½‖ψ‖² + Σᵢ∂ᵢψᵢ](x̃) + n/(2σ²)      (theorem)
+    [score_matching.18]  ½ E‖ψ(x̃) + ξ/σ‖² = E[½‖ψ(x̃)‖² + Σⱼ∂ⱼψⱼ(x̃)] + n/(2σ²)      (theorem)
 
 J on p_σ, but for a constant (Vincent 2011). It needs no second derivatives, and any p_d will do; the price is σ > 0.
 
@@ -179,7 +179,7 @@ from minissl.nn.mlp import PHI
 def objective(model: Callable, x: Array) -> Callable:
     """θ -> (J [score_matching.4], ∂J/∂θ) on data x (N, n), for `lbfgs`; no constant c is among θ.
 
-    `model` is (θ, x) -> (ψ, Σᵢ∂ᵢψᵢ, vjp), as `ica_score`, `network_score(net)` or `sliced_score(net, v)`.
+    `model` is (θ, x) -> (ψ, Σⱼ∂ⱼψⱼ, vjp), as `ica_score`, `network_score(net)` or `sliced_score(net, v)`.
     """
     return functools.partial(_objective, check_callable(model, "model"), check_array(x, "x", ndim=2))
 
@@ -188,7 +188,7 @@ def objective(model: Callable, x: Array) -> Callable:
 def _objective(model, x, theta):
     psi, laplacian, vjp = model(theta, x)
     N = len(x)
-    value = (0.5 * (psi * psi).sum(axis=1) + laplacian).sum() / N  # [score_matching.4] E[½‖ψ‖² + Σᵢ ∂ᵢψᵢ]
+    value = (0.5 * (psi * psi).sum(axis=1) + laplacian).sum() / N  # [score_matching.4] E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ]
     return value, vjp(psi / N, np.full_like(laplacian, 1 / N))  # [score_matching.5] vjp(ψ/N, 1/N)
 
 
@@ -266,7 +266,7 @@ DERIVATIVES = {  # name: φ′ [mlp.5], φ″, φ‴ [score_matching.15] as func
 
 
 def network_score(net) -> Callable:
-    """An MLP with one output, ln φ, as a model (θ, x) -> (ψ, Σᵢ∂ᵢψᵢ, vjp), by n + 2 forward passes [score_matching.13].
+    """An MLP with one output, ln φ, as a model (θ, x) -> (ψ, Σⱼ∂ⱼψⱼ, vjp), by n + 2 forward passes [score_matching.13].
 
     Afterwards `log_density_and_score(network_log_density(net), theta)` samples from it; its constant is not c*.
     """

@@ -103,7 +103,7 @@ equation for another past x″; β and pₖ are gone:
     Σₗ |zₗ(x) − ẑₗ(x′)| − Σₗ |zₗ(x) − ẑₗ(x″)| = Σₖ aₖ |sₖ − ρₖs′ₖ| − Σₖ aₖ |sₖ − ρₖs″ₖ|
 
 For any x and k choose pasts such that |sₖ − ρₖs′ₖ| alone is zero on the right. To first order in ds, the difference
-F(s + ds) + F(s − ds) − 2F(s) is 0 if F is differentiable, and 2|∇u·ds| if F = |u| and u(s) = 0. So it is 2aₖ|dsₖ| on
+F(s + ds) + F(s − ds) − 2F(s) is 0 if F is differentiable, and 2|∇r·ds| if F = |r| and r(s) = 0. So it is 2aₖ|dsₖ| on
 the right, and on the left 2Σₗ ±|∇zₗ·ds| over the terms that are zero there (− for those with x″). These are equal for
 every ds. But functions |v·ds| are linearly independent if no two of the vectors v are parallel: each has its kink in
 another plane, v·ds = 0. So some ∇zₗ is parallel to the axis of sₖ; one for each k, and there are only n. It has

@@ -70,7 +70,7 @@ def powers(x):
 
 
 def naive_ica(B, x):
-    """ψ and Σᵢ∂ᵢψᵢ of one sample by sums over components, for complex B too."""
+    """ψ and Σⱼ∂ⱼψⱼ of one sample by sums over components, for complex B too."""
     n = len(B)
     s = [sum(B[k, j] * x[j] for j in range(n)) for k in range(n)]
     psi = [sum(-2 * A * np.tanh(A * s[k]) * B[k, i] for k in range(n)) for i in range(n)]
@@ -138,7 +138,7 @@ def test_the_objective_of_ica_worked_by_hand():
 @pytest.mark.equation("score_matching.10", "score_matching.11", "score_matching.12")
 @given(seed=st.integers(0, 2**32), N=st.integers(1, 6), n=st.integers(1, 4))
 def test_the_objective_of_ica_is_its_equation_in_loops(seed, N, n):
-    """ψ, Σᵢ∂ᵢψᵢ, J and every entry of ∂J/∂B equal sums over samples and components, and their complex step."""
+    """ψ, Σⱼ∂ⱼψⱼ, J and every entry of ∂J/∂B equal sums over samples and components, and their complex step."""
     rng = np.random.default_rng(seed)
     x, B = rng.standard_normal((N, n)), rng.standard_normal((n, n))
     psi, laplacian, _ = ica_score(B.ravel(), x)
@@ -178,7 +178,7 @@ TRUE_SCORE = -(GRID[:, 0] ** 3) + GRID[:, 0] + 0.3
 
 
 def weighted(model, theta):
-    """J by quadrature, from a model's ψ and Σᵢ∂ᵢψᵢ; and the Fisher divergence, from ψ alone."""
+    """J by quadrature, from a model's ψ and Σⱼ∂ⱼψⱼ; and the Fisher divergence, from ψ alone."""
     psi, laplacian, _ = model(theta, GRID)
     J = (TRUTH * (0.5 * (psi * psi).sum(axis=1) + laplacian)).sum() * WIDTH
     return J, 0.5 * (TRUTH * (psi[:, 0] - TRUE_SCORE) ** 2).sum() * WIDTH
@@ -549,7 +549,7 @@ def test_sliced_score_matching_trains_by_steps():
 @pytest.mark.equation("score_matching.18")
 @given(seed=st.integers(0, 2**32), sigma=st.floats(0.3, 1))
 def test_denoising_is_score_matching_of_the_noisy_data(seed, sigma):
-    """½ E‖ψ(x̃) + z/σ‖², by Gauss–Hermite quadrature over z, equals J at the same nodes plus n/(2σ²)."""
+    """½ E‖ψ(x̃) + ξ/σ‖², by Gauss–Hermite quadrature over ξ, equals J at the same nodes plus n/(2σ²)."""
     net = network((2, 3, 1), seed)
     net.theta *= 0.3  # smooth enough for the quadrature
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
