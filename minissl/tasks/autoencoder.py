@@ -8,7 +8,7 @@
     H, φ        H               a hidden layer of m units; their activation function [mlp.1]  (N, m)
     β, P        weight, value   weight of the penalty; the penalty on H                       numbers
     ρ, ρⱼ       rho, mean       desired mean activation; that of unit j over the samples      number, (m,)
-    b, vⱼ                       what the decoder adds: r = b + Σⱼ Hⱼ vⱼ; vⱼ its row for j     (n,)
+    b, vⱼ                       of a linear decoder r = b + Σⱼ Hⱼ vⱼ: biases, row j           (n,)
     σ, z        sigma           standard deviation of the noise; noise from N(0, I)           number, (N, n)
     p_d, p_σ                    density of x; density of x̃ = x + σz                           functions
     s(x̃)        score(…)        score of p_σ, as the network estimates it                     (N, n)

@@ -10,7 +10,7 @@ The task is `two_views`; the losses here compare a view with its partner alone, 
     C             C                  covariance yᵀy/N; or correlation of Z with Z′                    (m, m)
     diag C                           the diagonal matrix of the Cⱼⱼ                                   (m, m)
     [s < 1]       deviation < 1      1 where s < 1, else 0                                            (m,)
-    s, ẑ          deviation, Y1      standard deviation √(Cⱼⱼ + ε) of a component; standardised y/s   (m,), (N, m)
+    s, ẑ          deviation, Y1      standard deviation √(Cⱼⱼ + ε) with ε = 10⁻⁴; standardised: y/s   (m,), (N, m)
     λ, μ, κ       invariance, …      weights of the parts of a loss                                   numbers
     G             G1, G2             gradient in the standardised ẑ                                   (N, m)
     A             A_T is Aᵀ          the best linear predictor of T from Y                            (m, m)
@@ -21,7 +21,7 @@ The task is `two_views`; the losses here compare a view with its partner alone, 
 
 If partners are brought together and nothing else is asked, all of the data go to one point: *collapse*. By [views.15] a
 term for uncorrelated components of unit size, ‖E zzᵀ − Id‖², does what negative pairs do. The first two losses have
-such a term each. The third prevents collapse in a way that no loss function could.
+such a term each. The third prevents collapse by a step that is not along the gradient of its loss.
 
 **VICReg** (Bardes, Ponce & LeCun 2022): variance, invariance, covariance. For one view, with [u]₊ = max(u, 0),
 
@@ -40,8 +40,8 @@ as the means of this gradient are zero, like those of y.
     [noncontrastive.3]   J = Σⱼ (1 − Cⱼⱼ)² + λ Σⱼ≠ₖ Cⱼₖ²,    C = Ẑᵀ Ẑ′/N,    ẑ = y/s
                          G = ∂J/∂Ẑ = Ẑ′ (∂J/∂C)ᵀ/N,    G′ = ∂J/∂Ẑ′ = Ẑ ∂J/∂C/N
 
-Back through the standardisation: dẑ = dy/s − y ds/s² with ds as above. As before, what centring would take away, the
-means over the samples of G and of ẑ, is zero, so
+Back through the standardisation: dẑ = dy/s − y ds/s² with ds as above. As before, centring makes no difference, since
+the means of G and of ẑ over the samples are zero, so
 
     [noncontrastive.4]   ∂J/∂z = (G − ẑ ⊙ mean(G ⊙ ẑ))/s    (mean over the samples)
 

@@ -92,11 +92,11 @@ terms are −2⟨Ā, FFᵀ⟩ and ‖FFᵀ‖². Completing the square, then by 
 
     [views.14]   J = ‖Ā − FFᵀ‖² − ‖Ā‖² ≥ −Σₖ λₖ²,   k = 1 … m,   with equality for FFᵀ = Σₖ λₖ vₖvₖᵀ      (theorem)
 
-λ₁ = 1 ≥ λ₂ ≥ … are the eigenvalues of Ā and vₖ its eigenvectors, if the first m are not negative. (None is where the
-two views are drawn alike and independently given x: Ā is then a sum of squares.) So the network computes the leading
-eigenvectors of the graph whose edges are the pairs; the first, √p_u, is the constant function. With a linear network
-it computes the canonical correlations of the two views: linear/cca.py. Since 2 E z·z′ = 2 E‖z‖² − E‖z − z′‖² if z and
-z′ have the same distribution, and E(z·z⁻)² = tr M² = ‖M − Id‖² + 2 tr M − m with M = E zzᵀ, the same loss reads
+λ₁ = 1 ≥ λ₂ ≥ … are the eigenvalues of Ā and vₖ its eigenvectors, if the first m are not negative. (None is negative
+if the two views are drawn alike and independently given x: Ā is then a mean of matrices aaᵀ.) So the network computes
+the leading eigenvectors of the graph whose edges are the pairs; the first, √p_u, is the constant function. A linear one
+computes the canonical correlations of the two views: linear/cca.py. Since 2 E z·z′ = 2 E‖z‖² − E‖z − z′‖² if z and z′
+have the same distribution, and E(z·z⁻)² = tr M² = ‖M − Id‖² + 2 tr M − m with M = E zzᵀ, the same loss reads
 
     [views.15]   −2 E z·z′ + E(z·z⁻)² = E‖z − z′‖² + ‖E zzᵀ − Id‖² − m      (theorem)
 
