@@ -128,10 +128,12 @@ def highlighted(source, lexer=PythonLexer):
     return "".join(out).split("\n")
 
 
-def code(source, numbers, marked=(), indent=0):
+def code(source, numbers, marked=frozenset(), indent=0):
     """Lines of a source, without what they are indented together."""
     lines = {i: re.sub(rf"^(<u>)?\s{{{indent}}}", r"\1", highlighted(source)[i - 1]) for i in numbers}
-    return Markup("\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in lines.items()))
+    for i in marked & lines.keys():  # a line that is too long goes on below, with the tag beside its #
+        lines[i] = "<mark>{}</mark>".format(lines[i].replace("# [", "#\xa0["))
+    return Markup("\n".join(lines.values()))
 
 
 def pieces(source, excerpt):
