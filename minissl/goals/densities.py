@@ -44,12 +44,13 @@ ln |det B| is the transposed inverse, for d ln |det B| = tr(B⁻¹ dB):
     [densities.4]   J = −(1/N) Σᵢₖ ln f(sᵢₖ) − ln |det B|,    ∂J/∂B = −(1/N) Σᵢ (ln f)′(sᵢ) xᵢᵀ − B⁻ᵀ
 
 J has a minimum only if no direction u has uᵀxᵢ = 0 for all i: else a row of B could grow along it, and −ln |det B| fall
-for ever. So the covariance of x must have full rank: no copied or constant variable, no average reference, N > n.
+for ever. So the covariance of x must have full rank: no variable is constant or a linear function of others, and N > n.
 
 **When this finds the sources.** Three conditions on the data: x = As with A invertible and x centred; the true sources
 sₖ independent; at most one of them Gaussian. Then B is determined, but for order, sign and length of its rows (Comon
-1994). One on f, which is never quite the density of the sources. Let E ψ(sₖ)sₖ = 1, which fixes the length of row k,
-and replace the right B by (1 + ε)B, hence s by s + εs. As ln |det(1 + ε)| = tr ε − ½ tr(ε²) + …, J changes by
+1994). And one condition on f, which is never quite the density of the sources. With E for the mean over the data, let
+E ψ(sₖ)sₖ = 1, which fixes the length of row k. Replace the right B by (Id + ε)B, with the identity Id and a small
+matrix ε, hence s by s + εs. As ln |det(Id + ε)| = tr ε − ½ tr(ε²) + …, J changes by
 
     first order    Σₖₗ εₖₗ E ψ(sₖ)sₗ − Σₖ εₖₖ = 0, as E ψ(sₖ)sₗ = E ψ(sₖ) E sₗ = 0 for k ≠ l: stationary for every f
     second order   ½ [E ψ′(sₖ) E sₗ² εₖₗ² + E ψ′(sₗ) E sₖ² εₗₖ² + 2 εₖₗ εₗₖ] for each pair k ≠ l,
@@ -62,8 +63,8 @@ This is positive for every ε ≠ 0, so that the right B is a local minimum, if 
 
 (Cardoso & Laheld 1996; Hyvärinen, Karhunen & Oja 2001, theorem 9.1). A Gaussian source has κ = 1, for integration by
 parts gives E ψ(s)s = E s² E ψ′(s). Sources with a sharper peak and longer tails, called *super-Gaussian*, as edges in
-pictures or speech, have more with either f: Laplacian sources have κ = 1.27 with the logistic f, 2 with the Laplacian
-(for which E ψ′ = 2√2 p(0), p the density of the source). Flatter, *sub-Gaussian* ones have less: uniform sources 0.85
+pictures or speech, have a larger κ with either f: Laplacian sources 1.27 with the logistic f, 2 with the Laplacian (for
+which E ψ′ = 2√2 p(0), p the density of the source). Flatter, *sub-Gaussian* ones have a smaller κ: uniform sources 0.85
 and 2/3. Two of these are not separated by either f: the right B is a saddle point.
 
 **A network** with one output; its last parameter, the bias of the output, is c:

@@ -98,7 +98,7 @@ differ: let none be above some ρ < 1. Let c alone be unknown, g = 1; by [nce.10
     [nce.13]  N Var ĉ → 1/E_d P − (1 + 1/ν)        (theorem)
 
 So the error of the constant grows *exponentially* with the dimension, however near the noise is in each variable. For
-data N(0, 1) and noise N(0, 1.5² 1) in n dimensions, 1 being the identity matrix, and ν = 1:
+data N(0, Id) and noise N(0, 1.5² Id) in n dimensions (Id is the identity matrix) and ν = 1:
 
     n          2       10      30      60
     E_d P      0.436   0.263   0.089   0.021

@@ -43,9 +43,9 @@ a minimum. There is one if E‖g‖² < ∞ and I is invertible for some r: the 
 have a weak limit; I tends to the I of that limit, as g gᵀ can be integrated; and for it νE r = E P/(1 − P) is at most
 ν, as P/(1 − P) is convex.
 
-**To find it**, split the problem in two. Among all vectors v(x) with E(v gᵀ) = 1, the identity matrix, v = P I⁻¹g makes
-E(‖v‖²/P) least, and the least value is tr I⁻¹ (Gauss & Markov): let v = P I⁻¹g + u, then E(u gᵀ) = 0, the mixed term
-2E(uᵀI⁻¹g) = 2 tr(I⁻¹ E(g uᵀ)) is zero, and E(‖u‖²/P) only adds. So
+**To find it**, split the problem in two. Among all vectors v(x) with E(v gᵀ) = Id, the identity matrix, v = P I⁻¹g
+makes E(‖v‖²/P) least, and the least value is tr I⁻¹ (Gauss & Markov): let v = P I⁻¹g + u, then E(u gᵀ) = 0, the mixed
+term 2E(uᵀI⁻¹g) = 2 tr(I⁻¹ E(g uᵀ)) is zero, and E(‖u‖²/P) only adds. So
 
     min over r of tr I⁻¹ = min over r and v of E(‖v‖²/P),    1/P = 1 + 1/(νr)
 
