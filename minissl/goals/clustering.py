@@ -140,6 +140,7 @@ from scipy.optimize import linear_sum_assignment
 
 from minissl._arrays import Array, normal, on_host
 from minissl._checks import check_array, check_count, check_fit, check_number, check_rng, check_two_labellings
+from minissl.linear.eigen import centred
 
 
 class Clusters(NamedTuple):
@@ -158,25 +159,27 @@ class Clusters(NamedTuple):
     def assign(self, x: Array) -> Array:
         """The nearest centre of each row of x, (N,) [clustering.2]."""
         x = check_array(x, "x", shape=(None, self.centres.shape[1]), like=self.centres)
-        return _squared_distances(x, self.centres).argmin(axis=1)  # [clustering.2] argminₖ ‖x − aₖ‖²
+        return _encode(*_about_centres(x, self.centres)[:2])[0]
 
 
 def k_means(x: Array, K: int, *, starts: int = 10, iterations: int = 300, rng=None) -> Clusters:
     """Centres and codes of least squared error [clustering.1], the best of several starts [clustering.4].
 
-    J is a mean over samples of sums over components. A cluster is empty at the end only where there are fewer distinct
-    samples than clusters. A RuntimeWarning says where the best search was still changing labels after `iterations`.
+    J is a mean over samples of sums over components; computed in float64. A cluster is empty at the end only where
+    there are fewer distinct samples than clusters. A RuntimeWarning says where the best search was still changing
+    labels after `iterations`.
     """
     x = check_array(x, "x", ndim=2, squares=True)
     K = check_count(K, "K", high=len(x))
     starts = check_count(starts, "starts")
     iterations = check_count(iterations, "iterations")
     rng = check_rng(rng)
-    best = min((_lloyd(x, _spread_start(x, K, rng), iterations) for _ in range(starts)), key=lambda found: found.error)
+    y, mean = centred(x)
+    best = min((_lloyd(y, _spread_start(y, K, rng), iterations) for _ in range(starts)), key=lambda found: found.error)
     if not best.converged:
         words = f"k_means: labels still change after {iterations} iterations; allow more iterations"
         warnings.warn(words, RuntimeWarning, stacklevel=2)
-    return best
+    return best._replace(centres=(mean + best.centres).astype(x.dtype))
 
 
 def _spread_start(x, K, rng):
@@ -185,7 +188,7 @@ def _spread_start(x, K, rng):
     chosen = [int(rng.integers(N))]
     nearest = _squared_distances(x, x[chosen])[:, 0]  # D(x)²
     while len(chosen) < K:
-        weight = on_host(nearest).astype(np.float64)
+        weight = on_host(nearest)
         total = weight.sum()
         i = rng.choice(N, p=weight / total if total > 0 else None)  # [clustering.4] P(i) = D(xᵢ)²/Σⱼ D(xⱼ)²
         chosen.append(int(i))
@@ -216,7 +219,7 @@ def _decoder(x, labels, centres):
     """The centres Aᵀ for these labels; that of an empty cluster moves to the worst sample, if it is off its centre."""
     code = (labels[:, None] == np.arange(len(centres), like=labels)).astype(x.dtype)  # C, one-hot
     counts = code.sum(axis=0)  # CᵀC = diag(N₁, …, N_K)
-    means = _means(x, code, np.maximum(counts, 1), centres)  # [clustering.3] (CᵀC)⁻¹ Cᵀ x
+    means = code.T @ x / np.maximum(counts, 1)[:, None]  # [clustering.3] (CᵀC)⁻¹ Cᵀ x
     filled = on_host(counts) > 0
     for k in np.flatnonzero(~filled):
         nearest = _squared_distances(x, means[filled]).min(axis=1)
@@ -226,23 +229,21 @@ def _decoder(x, labels, centres):
     return means
 
 
-def _means(x, weights, totals, centres):
-    """The weighted means of the samples, (K, n), about the mean of the centres, so that an offset costs no digits."""
-    origin = centres.mean(axis=0)
-    return origin + weights.T @ (x - origin) / totals[:, None]
-
-
 def _squared_distances(x, centres):
-    """‖xᵢ − aₖ‖², (N, K), as ‖x‖² − 2 xᵀa + ‖a‖² about the mean of the centres."""
-    origin = centres.mean(axis=0)
-    x, a = x - origin, centres - origin
-    squares = (x * x).sum(axis=1)[:, None] - 2 * x @ a.T + (a * a).sum(axis=1)
+    """‖xᵢ − aₖ‖², (N, K), as ‖x‖² − 2 xᵀa + ‖a‖², in float64 about a point amid the data: less cancels."""
+    squares = np.einsum("ij,ij->i", x, x)[:, None] - x @ (2 * centres.T) + np.einsum("ij,ij->i", centres, centres)
     return np.maximum(squares, 0)
+
+
+def _about_centres(x, centres):
+    """Data and centres about the mean of the centres, and that, in float64."""
+    origin = centres.mean(axis=0, dtype=np.float64)
+    return x - origin, centres - origin, origin
 
 
 def _rounding(x):
     """What rounding may leave of a squared distance of zero."""
-    return 10 * float(np.finfo(x.dtype).eps) * float(((x - x.mean(axis=0)) ** 2).sum(axis=1).max())
+    return 10 * float(np.finfo(x.dtype).eps) * float(np.einsum("ij,ij->i", x, x).max())
 
 
 class Mixture(NamedTuple):
@@ -256,13 +257,16 @@ class Mixture(NamedTuple):
 
     def log_density(self, x: Array) -> Array:
         """ln p(x) of each row of x, (N,), in nats [clustering.6]."""
-        x = check_array(x, "x", shape=(None, self.centres.shape[1]), like=self.centres)
-        return _log_density_and_posterior(x, *self[:3])[0]
+        return self._evaluate(x)[0]
 
     def posterior(self, x: Array) -> Array:
         """p(k|x), (N, K) [clustering.8]."""
+        return self._evaluate(x)[1]
+
+    def _evaluate(self, x):
         x = check_array(x, "x", shape=(None, self.centres.shape[1]), like=self.centres)
-        return _log_density_and_posterior(x, *self[:3])[1]
+        y, centres, _ = _about_centres(x, self.centres)
+        return [a.astype(x.dtype) for a in _log_density_and_posterior(y, self.weights, centres, self.sigma)]
 
     def sample(self, N: int, rng) -> Array:
         """N independent samples, (N, n)."""
@@ -276,34 +280,35 @@ class Mixture(NamedTuple):
 def gaussian_mixture(x: Array, centres: Array, *, iterations: int = 1000, tolerance: float = 1e-6) -> Mixture:
     """The mixture of greatest likelihood [clustering.6] near given centres, (K, n), such as those of `k_means`, by EM.
 
-    It starts with equal weights and the variance that fits the nearest centres. A RuntimeWarning says where the last
-    of `iterations` steps still raised the mean log-likelihood by more than `tolerance`, in nats per sample. ValueError
-    if all samples lie at the centres: then the likelihood has no maximum.
+    It starts with equal weights and the variance that fits the nearest centres, and is computed in float64. A
+    RuntimeWarning says where the last of `iterations` steps still raised the mean log-likelihood by more than
+    `tolerance`, in nats per sample. ValueError if all samples lie at the centres: then the likelihood has no maximum.
     """
     x = check_array(x, "x", ndim=2, squares=True)
     centres = check_array(centres, "centres", shape=(None, x.shape[1]), like=x)
     iterations = check_count(iterations, "iterations")
     tolerance = check_number(tolerance, "tolerance", low=0)
-    least = _rounding(x) / x.shape[1]
+    y, centres, origin = _about_centres(x, centres)
+    least = _rounding(y) / x.shape[1]
     weights = np.full_like(centres[:, 0], 1 / len(centres))
-    sigma = check_fit(float(_encode(x, centres)[1].mean()) / x.shape[1], least) ** 0.5
-    log_p, q = _log_density_and_posterior(x, weights, centres, sigma)
+    sigma = check_fit(float(_encode(y, centres)[1].mean()) / x.shape[1], least) ** 0.5
+    log_p, q = _log_density_and_posterior(y, weights, centres, sigma)
     likelihoods, converged = [float(log_p.mean())], False
     while not converged and len(likelihoods) <= iterations:
-        weights, centres, sigma = _maximize(x, q, centres)
+        weights, centres, sigma = _maximize(y, q, centres)
         check_fit(sigma**2, least)
-        log_p, q = _log_density_and_posterior(x, weights, centres, sigma)
+        log_p, q = _log_density_and_posterior(y, weights, centres, sigma)
         likelihoods.append(float(log_p.mean()))
         converged = likelihoods[-1] - likelihoods[-2] <= tolerance
     if not converged:
         words = f"gaussian_mixture: likelihood still rises after {iterations} steps; raise iterations or tolerance"
         warnings.warn(words, RuntimeWarning, stacklevel=2)
-    return Mixture(weights, centres, sigma, likelihoods, converged)
+    return Mixture(weights.astype(x.dtype), (origin + centres).astype(x.dtype), sigma, likelihoods, converged)
 
 
 def _log_density_and_posterior(x, weights, centres, sigma):
     """ln p(x), (N,), and p(k|x), (N, K)."""
-    n, tiny = x.shape[1], float(np.finfo(x.dtype).tiny)
+    n, tiny = x.shape[1], float(np.finfo(weights.dtype).tiny)
     log_w = np.log(np.maximum(weights, tiny))
     squares = _squared_distances(x, centres)
     log_joint = log_w - n / 2 * math.log(2 * math.pi * sigma**2) - squares / (2 * sigma**2)  # ln wₖ N(xᵢ; aₖ, σ² Id)
@@ -321,7 +326,7 @@ def _maximize(x, q, centres):
     with np.errstate(under="ignore"):
         counts = q.sum(axis=0)  # Nₖ = Σᵢ qᵢₖ
         some = np.maximum(counts, float(np.finfo(x.dtype).tiny))
-        means = _means(x, q, some, centres)  # [clustering.9] aₖ = (1/Nₖ) Σᵢ qᵢₖ xᵢ
+        means = q.T @ x / some[:, None]  # [clustering.9] aₖ = (1/Nₖ) Σᵢ qᵢₖ xᵢ
         centres = np.where((counts == some)[:, None], means, centres)
         variance = float((q * _squared_distances(x, centres)).sum()) / (N * n)  # [clustering.9] σ²
     return counts / N, centres, variance**0.5  # [clustering.9] wₖ = Nₖ/N

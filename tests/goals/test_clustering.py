@@ -14,6 +14,7 @@ from scipy.stats import multivariate_normal
 
 from minissl.goals.clustering import (
     Mixture,
+    _about_centres,
     _decoder,
     _encode,
     _lloyd,
@@ -91,7 +92,7 @@ def test_codes_are_the_nearest_centres_of_loops(seed, n, K, offset):
     """Labels and J are those of loops over samples, centres and components, also far from the origin."""
     rng = np.random.default_rng(seed)
     x, centres = rng.standard_normal((9, n)) + offset, rng.standard_normal((K, n)) + offset
-    labels, nearest = _encode(x, centres)
+    labels, nearest = _encode(*_about_centres(x, centres)[:2])
     distances = [[sum((u - v) ** 2 for u, v in zip(row, a, strict=True)) for a in centres] for row in x]
     assert labels.tolist() == [int(np.argmin(d)) for d in distances]
     np.testing.assert_allclose(nearest, [min(d) for d in distances], rtol=1e-9, atol=1e-13)
@@ -459,7 +460,7 @@ def test_the_dtype_is_kept_and_an_offset_costs_no_digits(dtype):
     """Clusters and mixture of samples near 4096 are those of the samples without this offset, to the rounding there."""
     far = (blobs(0)[0] + 4096).astype(dtype)
     near = far.astype(float) - 4096  # exact
-    found, exact = _lloyd(far, far[:4], 100), _lloyd(near, near[:4], 100)
+    found, exact = k_means(far, 4, rng=0), k_means(near, 4, rng=0)
     assert np.array_equal(found.labels, exact.labels)
     rounding = 4 * 4096 * float(np.finfo(dtype).eps)
     np.testing.assert_allclose(found.centres.astype(float) - 4096, exact.centres, atol=rounding)
@@ -467,6 +468,22 @@ def test_the_dtype_is_kept_and_an_offset_costs_no_digits(dtype):
     assert m.sigma == pytest.approx(exact.sigma, rel=1e-2)  # either may end a step of EM earlier
     for part in (found.centres, m.weights, m.centres, m.posterior(far), m.log_density(far), m.sample(3, 0)):
         assert part.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clusters_that_are_small_beside_their_distance_lose_no_digits(dtype):
+    """Three clusters of unit spread 10⁴ apart: J is that of loops, in six clusters too, and the mixture is found."""
+    x = (1e4 * np.eye(3)[np.arange(90) % 3] + np.random.default_rng(0).standard_normal((90, 3))).astype(dtype)
+    exact = x.astype(float)
+    for K in (3, 6):
+        found = k_means(x, K, rng=0)
+        again = k_means(exact, K, rng=0)
+        assert found.labels.tolist() == again.labels.tolist() == found.assign(x).tolist()
+        assert found.error == pytest.approx(naive_error(exact, again.centres, again.labels), rel=1e-6)
+    m = gaussian_mixture(x, k_means(x, 3, rng=0).centres)
+    assert m.sigma**2 == pytest.approx(k_means(exact, 3, rng=0).error / 3, rel=1e-3)
+    at = multivariate_normal(m.centres[0].astype(float), m.sigma**2 * np.eye(3)).logpdf(m.centres[0].astype(float) + 1)
+    assert m.log_density(m.centres[:1] + 1)[0] == pytest.approx(at + np.log(m.weights[0]), rel=1e-3)
 
 
 def test_underflow_is_harmless():
