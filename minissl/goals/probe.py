@@ -43,8 +43,8 @@ where the search stopped, and (W*, b*), where ∂J = 0, ⟨∂J/∂W − λ (W �
 
     [probe.4]   λ ‖W − W*‖² ≤ ⟨∂J/∂W, W − W*⟩ + ⟨∂J/∂b, b − b*⟩        (theorem)
 
-and where ∂J/∂b = 0, by Cauchy–Schwarz, ‖W − W*‖ ≤ ‖∂J/∂W‖/λ. The same small gradient says ever less as λ falls;
-therefore the search stops at λ/100, but within 10⁻⁸ and 10⁻⁵, unless it is given a tolerance.
+and where ∂J/∂b = 0, by Cauchy–Schwarz, ‖W − W*‖ ≤ ‖∂J/∂W‖/λ: the smaller λ is, the less a small gradient says of W.
+So the search stops at a gradient of λ/100, but not above 10⁻⁵ nor below 10⁻⁸, unless it is given a tolerance.
 
 **λ** is chosen on the labelled samples alone, by cross-validation over folds F (leave-one-out: N folds of one sample):
 
@@ -238,21 +238,27 @@ def pooled_features(
     follow one another from the top left along the rows; where they cannot all be of one size, the first have one place
     more. `block` images are taken at a time: 16 are 1.2 to 2 times as fast as 256.
     """
-    images, f = check_array(images, "images", ndim=3), check_callable(f, "f")
-    (N, height, width), (h, w), grid = images.shape, check_pair(window, "window"), check_pair(grid, "grid")
+    images = check_array(images, "images", ndim=3)
+    f = check_callable(f, "f")
+    h, w = check_pair(window, "window")
+    _, height, width = images.shape
     places = height - check_count(h, "window", high=height) + 1, width - check_count(w, "window", high=width) + 1
-    down, across = (check_count(regions, "grid", high=size) for regions, size in zip(grid, places, strict=True))
+    rows, columns = map(_regions, places, check_pair(grid, "grid"))
     block = check_count(block, "block")
-    rows = [(r[0], r[-1] + 1) for r in np.array_split(np.arange(places[0]), down)]
-    columns = [(r[0], r[-1] + 1) for r in np.array_split(np.arange(places[1]), across)]
     out = []
-    for start in range(0, N, block):
+    for start in range(0, len(images), block):
         windows = np.lib.stride_tricks.sliding_window_view(images[start : start + block], (h, w), axis=(1, 2))
         q = windows.reshape(-1, h * w)
         features = check_array(f(q), "f", shape=(len(q), None)).reshape(len(windows), *places, -1)
-        means = [features[:, r0:r1, c0:c1].mean(axis=(1, 2)) for r0, r1 in rows for c0, c1 in columns]  # [probe.6]
+        means = [features[:, r, c].mean(axis=(1, 2)) for r in rows for c in columns]  # [probe.6] (1/|G_g|) Σₚ f(qₚ(x))
         out.append(np.concatenate(means, axis=1))
     return np.concatenate(out)
+
+
+def _regions(places, number):
+    """Slices that cut so many places into this number of regions."""
+    parts = np.array_split(np.arange(places), check_count(number, "grid", high=places))
+    return [slice(part[0], part[-1] + 1) for part in parts]
 
 
 class Whitening(NamedTuple):

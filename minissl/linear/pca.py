@@ -65,10 +65,10 @@ s = Fz, where F = WRᵀ. As E zzᵀ = Id, the mean below is a sum of squares of 
 
     [pca.8]   J = E‖Rᵀz − AFz‖² = ‖R − FᵀAᵀ‖²
 
-This is the error of r pairs (input: row k of Id, target: row k of R) in place of N. Nor need the steps be equally long
-in all units. Choose G so that A has orthonormal columns; the best encoder for it is W = Aᵀ, F = AᵀRᵀ. Search in F and
-B = ALᵀ, where LᵀL = FFᵀ is the covariance of s: the second derivatives of J in F alone are 2 Id, and in B alone. In
-both together their eigenvalues at the minimum are, for each i ≤ m < j,
+This is the error of r pairs (input: row k of Id, target: row k of R) in place of N. And G is free to scale the units:
+choose it so that A has orthonormal columns; the best encoder for it is W = Aᵀ, F = AᵀRᵀ. Search in F and B = ALᵀ, where
+LᵀL = FFᵀ is the covariance of s: the second derivatives of J are 2 Id in F alone, and 2 Id in B alone. In both together
+their eigenvalues at the minimum are, for each i ≤ m < j,
 
     [pca.9]   2(1 ± √(λⱼ/λᵢ)),   and 0 and 4 for what moves within the subspace      (theorem)
 
