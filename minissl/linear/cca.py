@@ -33,9 +33,9 @@ values are the cosines of the angles between the two subspaces of ℝᴺ:
 
     [cca.3]   y = √N QR,  y′ = √N Q′R′,    QᵀQ′ = UΣVᵀ,    W = UᵀR⁻ᵀ,  W′ = VᵀR′⁻ᵀ
 
-Q and R come from the singular value decomposition of y; what has no variance (a pixel that is always black) is left
-out, and R⁻¹ is then the pseudoinverse. Nothing is regularised: where N ≤ n + n′, the two subspaces of the N − 1
-dimensions of centred columns must meet, and
+Q and R come from the singular value decomposition of y with columns scaled to a largest entry of 1, so that units do
+not matter; what has no variance (a pixel that is always black) is left out, and R⁻¹ is then a pseudoinverse. Nothing is
+regularised: where N ≤ n + n′, the two subspaces of the N − 1 dimensions of centred columns must meet, and
 
     [cca.4]   ρ₁ = … = ρ_k = 1,    k = rank y + rank y′ − (N − 1) if that is positive      (theorem)
 
@@ -106,8 +106,9 @@ class CCA(NamedTuple):
 def by_svd(v1: Array, v2: Array, m: int) -> CCA:
     """The m largest canonical correlations of two views (N, n), (N, n′) and their directions [cca.2, cca.3].
 
-    At most as many as the smaller of the two views' ranks. Computed in float64; a dimension with less than N eps of
-    the largest standard deviation counts as having none. The entry of largest magnitude in each row of W1 is positive.
+    At most as many as the smaller of the two views' ranks. Computed in float64; with columns scaled to a largest entry
+    of 1, a dimension with less than N eps of the largest standard deviation counts as having none. The entry of largest
+    magnitude in each row of W1 is positive.
     """
     v1 = check_varied(check_samples(v1, "v1"), "v1")
     v2 = check_varied(check_array(v2, "v2", shape=(len(v1), None), like=v1, squares=True), "v2")
@@ -126,6 +127,8 @@ def _orthonormal(v):
     """Q (N, r) and R⁻¹ (n, r) with y = √N QR, r the rank of y; and the mean."""
     N = len(v)
     mean = v.mean(axis=0, dtype=np.float64)
-    U, S, Vt = np.linalg.svd(v - mean, full_matrices=False)
+    y = v - mean
+    d = np.where(v.max(axis=0) > v.min(axis=0), abs(y).max(axis=0), np.inf)
+    U, S, Vt = np.linalg.svd(y / d, full_matrices=False)
     r = int((S > N * float(np.finfo(v.dtype).eps) * float(S[0])).sum())
-    return U[:, :r], N**0.5 * Vt[:r].T / S[:r], mean
+    return U[:, :r], N**0.5 * Vt[:r].T / S[:r] / d[:, None], mean

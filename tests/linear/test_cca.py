@@ -126,6 +126,15 @@ def test_invertible_linear_maps_change_no_correlation(seed):
     np.testing.assert_allclose(mapped.correlations, cca.by_svd(v1, v2, 2).correlations, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_units_do_not_matter(dtype):
+    """Columns in units from 10⁻⁶ to 10⁶ of the others have the same correlations, all of them."""
+    v1, v2 = (v.astype(dtype) for v in views(1, 40, 3, 3))
+    units = np.array([1e-6, 1, 1e6], dtype)
+    found, plain = cca.by_svd(v1 * units, v2 * units[::-1], 3), cca.by_svd(v1, v2, 3)
+    np.testing.assert_allclose(found.correlations, plain.correlations, atol=100 * np.finfo(dtype).eps)
+
+
 @pytest.mark.equation("cca.3")
 def test_what_does_not_vary_is_left_out():
     """A constant column and a column that is the sum of two others change neither the correlations nor the variates."""
