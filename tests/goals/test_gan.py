@@ -142,7 +142,7 @@ def test_the_generators_loss_is_its_equation_in_loops(saturating, seed, N, n):
 
 @pytest.mark.equation("gan.4")
 def test_the_two_forms_differ_in_length_only_and_one_stops_where_it_is_recognised():
-    """Sample by sample the gradients are in the ratio (1 − D)/D, and at D = 10⁻⁹ only the saturating one is zero."""
+    """Sample by sample the gradients are in the ratio (1 − D)/D; at D ≤ 10⁻⁹ the saturating one is nearly zero."""
     discriminator = network((3, 5, 1))
     x = np.random.default_rng(0).standard_normal((7, 3))
     ones = np.ones((7, 1))

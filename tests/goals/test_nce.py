@@ -352,7 +352,7 @@ def radial(n, deviation, nu):
     ("n", "mean", "variance"), [(2, 0.436, 0.295), (10, 0.263, 1.80), (30, 0.089, 9.19), (60, 0.021, 45.8)]
 )
 def test_noise_a_little_too_wide_in_many_dimensions(n, mean, variance):
-    """E P and N Var ĉ for N(0, Id) against N(0, 1.5² Id), by quadrature over the radius, equal the values in the text."""
+    """E P and N Var ĉ for N(0, Id) against N(0, 1.5² Id), by radial quadrature, equal the values in the text."""
     nodes, weights, noise, EP = radial(n, 1.5, 1)
     assert EP == pytest.approx(mean, abs=5e-4)
     found = asymptotic_covariance(constant, [0.0], nodes, noise, 1, weights)

@@ -205,7 +205,7 @@ def steps_taken(monkeypatch, variances, rng):
 
 @pytest.mark.equation("pca.4")
 def test_each_step_is_the_best_of_its_span(monkeypatch):
-    """In two dimensions one step reaches v₁, in three dimensions two, and a gap of 1e-4 takes some 1/√gap."""
+    """In two dimensions one step reaches v₁, in three dimensions two, and a gap of 1e-4 takes at most 25/√gap."""
     rng = np.random.default_rng(0)
     assert steps_taken(monkeypatch, [2.0, 1.9], rng) == 1  # w and g span the plane
     assert steps_taken(monkeypatch, [3.0, 2.9, 0.1], rng) == 2  # w, g and p span the space

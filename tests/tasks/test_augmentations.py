@@ -70,8 +70,8 @@ def test_interpolation_against_scipy(seed, h, w):
 
 @pytest.mark.equation("augmentations.1", "augmentations.2")
 def test_maps_that_can_be_seen_by_eye():
-    """No map leaves an image as it is; of constant images, and of linear ones, what stays inside is the same function;
-    the mean of all shifts by up to one pixel spreads a single pixel over its neighbours, symmetrically."""
+    """Without any change allowed an image stays as it is; at its centre a linear image has the value of c + t; the mean
+    of all shifts by up to one pixel spreads a single pixel over its neighbours, symmetrically."""
     x = np.random.default_rng(0).random((4, 30))
     np.testing.assert_allclose(affine((5, 6))(x, 0), x, atol=1e-15)
     rows, columns = np.mgrid[:11, :11].astype(float)

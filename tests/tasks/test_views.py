@@ -105,7 +105,7 @@ def test_views_may_have_other_columns_than_the_data():
 @pytest.mark.equation("views.2")
 @given(seed=seeds, N=st.integers(1, 4), m=st.integers(1, 3), tau=taus, cos=st.booleans())
 def test_info_nce_against_loops(seed, N, m, tau, cos):
-    """The loss equals the sum of −ln of the partner's share, over the rows and the columns of the critic, by loops."""
+    """The loss equals the mean of −ln of the partner's share, over all rows and columns of the critic, by loops."""
     output, target = batch(seed, N, m)
     pairs = [(unit(z), unit(w)) if cos else (z, w) for z, w in pairs_of(output, target)]
     expected = 0.0
