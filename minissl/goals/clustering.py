@@ -3,7 +3,7 @@
     symbol       in code             meaning                                                        shape
     x            x                   data, one sample per row                                       (N, n)
     K            K                   number of clusters                                             number
-    A            centres (= Aᵀ)      decoder; its columns are the centres a₁ … a_K                  (n, K)
+    A, J         centres (= Aᵀ)      decoder, its columns the centres a₁ … a_K; mean squared error  (n, K), number
     C            code                codes; row cᵢ is one-hot: one of e₁ … e_K, the rows of Id      (N, K)
     z            labels              the cluster of each sample as a number: cᵢ = e_k at k = zᵢ     (N,)
     Nₖ           counts              samples in cluster k (of a mixture: their expected number)     (K,)
@@ -21,8 +21,8 @@ numbers; here the code is as narrow as it can be, one of K words.
     [clustering.1]   J(A, C) = (1/N) Σᵢ ‖xᵢ − A cᵢ‖²,    cᵢ ∈ {e₁, …, e_K}
 
 It is least in C for given A where each sample takes the nearest centre. It is least in A for given C where ∂J/∂aₖ =
-−(2/N) Σ (xᵢ − aₖ), over the samples with zᵢ = k, is zero: at their mean. In matrices this is least squares with CᵀC =
-diag(N₁, …, N_K), whence the name:
+−(2/N) Σ (xᵢ − aₖ), over the samples with zᵢ = k, is zero: at their mean, whence the name. In matrices this is least
+squares, with CᵀC = diag(N₁, …, N_K):
 
     [clustering.2]   zᵢ = argminₖ ‖xᵢ − aₖ‖²
     [clustering.3]   Aᵀ = (CᵀC)⁻¹ Cᵀ x,    that is, aₖ = (1/Nₖ) Σ xᵢ over the i with zᵢ = k
@@ -49,7 +49,7 @@ and no plane of that dimension is nearer to the data, in the mean of squares, th
 for any centres and any codes (Ding & He 2004, who show more: the one-hot codes, relaxed to any orthonormal ones, become
 the first K − 1 principal components).
 
-**A Gaussian mixture** is k-means in doubt. Each x is drawn from one of K Gaussians around the centres, of one common
+**A Gaussian mixture** is the soft form. Each x is drawn from one of K Gaussians around the centres, of one common
 variance; which one, k, is not observed:
 
     [clustering.6]   p(x) = Σₖ p(x, k),    p(x, k) = wₖ N(x; aₖ, σ² Id),    wₖ ≥ 0,  Σₖ wₖ = 1
@@ -83,7 +83,7 @@ if w is uniform and q is kept one-hot, where −Σ q ln q = 0, the mean of F ove
 
     [clustering.10]   (1/N) Σᵢ F(cᵢ) = −J/(2σ²) − (n/2) ln(2πσ²) − ln K        (theorem)
 
-so that k-means is EM with certain answers.
+so that k-means is EM for codes q that are one-hot.
 
 **How good are clusters?** Where classes y are known, but were not used, count Nₖₗ, the samples of cluster k and class
 l. Clusters have no names. So give each a class of its own, such that all together are right as often as can be (an

@@ -102,7 +102,7 @@ def test_against_the_covariances(seed, n, n2):
 @pytest.mark.equation("cca.1")
 def test_views_whose_correlations_are_known():
     """Whitened samples mixed so that C = Id and B = diag(0.9, 0.5), then mapped and shifted, give 0.9 and 0.5, and the
-    directions that undo the maps; against scikit-learn's by hand: one column each is the coefficient of correlation."""
+    directions that undo the maps; of one column each, ρ₁ is the size of the coefficient of correlation."""
     rng, rho = np.random.default_rng(0), np.array([0.9, 0.5])
     white = np.linalg.qr(np.column_stack([np.ones(50), rng.standard_normal((50, 4))]))[0][:, 1:] * 50**0.5
     Z1, Z2 = white[:, :2], rho * white[:, :2] + np.sqrt(1 - rho**2) * white[:, 2:]
@@ -221,7 +221,7 @@ def test_the_spectral_loss_of_two_linear_networks(seed, m):
 @pytest.mark.parametrize("m", [1, 2, 4])
 def test_one_linear_network_learns_the_canonical_variates(m):
     """Minimised from a random start over all pairs of a sample, the loss of one linear network for both views reaches
-    −Σ ρₖ² to 1e-10, and the embedding's span is that of the canonical variates."""
+    −Σ λₖ² over the positive eigenvalues of T among the first m; where all are, they are ρₖ, and WWᵀ = Σ ρₖ wₖwₖᵀ."""
     rng = np.random.default_rng(0)
     A, x = rng.standard_normal((3, 5)), rng.standard_normal((400, 3))
     first, second = (x @ A + rng.standard_normal((400, 5)) for _ in range(2))
