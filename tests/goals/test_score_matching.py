@@ -311,7 +311,7 @@ def test_the_asymptotic_covariance_of_another_model_by_repetition():
 @pytest.mark.equation("score_matching.11")
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 4))
 def test_the_gradient_of_ica_by_central_differences(seed, n):
-    """∂J/∂B equals central differences to 1e-7, and leaves a Taylor remainder of second order."""
+    """∂J/∂B equals central differences to 1e-7."""
     rng = np.random.default_rng(seed)
     x, B = rng.standard_normal((9, n)), rng.standard_normal(n * n)
     assert gradient_error(objective(ica_score, x), B) < 1e-7
@@ -501,14 +501,14 @@ def test_random_directions_are_signs_of_mean_zero_and_uncorrelated():
 
 @pytest.mark.equation("score_matching.4", "score_matching.13")
 def test_a_network_learns_the_score_of_a_known_density():
-    """After 600 steps on 2,000 samples, ½ E‖ψ − ψ_d‖², by quadrature, is less than a third of its start."""
-    rng = np.random.default_rng(0)
-    x = np.interp(rng.random((2000, 1)), np.cumsum(TRUTH) * WIDTH, GRID[:, 0])
+    """After 600 steps on 2,000 quantiles (random samples leave gaps, and room for the peaks of [score_matching.19]),
+    ½ E‖ψ − ψ_d‖², by quadrature, is less than a tenth of its start."""
+    x = np.interp((np.arange(2000)[:, None] + 0.5) / 2000, np.cumsum(TRUTH) * WIDTH, GRID[:, 0])
     net, adam = network((1, 8, 1), seed=1), Adam(0.02)
     J, before = objective(network_score(net), x), weighted(network_score(net), net.theta)[1]
     for _ in range(600):
         net.theta += adam.step(J(net.theta)[1])
-    assert weighted(network_score(net), net.theta)[1] < before / 3
+    assert weighted(network_score(net), net.theta)[1] < before / 10
 
 
 @pytest.mark.equation("score_matching.19")
@@ -531,7 +531,7 @@ def test_narrow_peaks_at_the_samples_have_no_minimum():
     assert J(2.0, 0.01) == pytest.approx(-3 * 2 / 0.01**2, rel=1e-9)
     assert J(1e6, 0.01) < -1e10
     assert J(2.0, 1e-6) < -1e12
-    assert J(1.0, 0.3) < 0 < J(1e4, 0.3)
+    assert J(1.0, 0.5) < 0 < J(1e15, 0.5)  # however little the peaks overlap
 
 
 def test_sliced_score_matching_trains_by_steps():
@@ -589,3 +589,15 @@ def test_a_kink_is_refused_by_name():
         network_score(MLP((3, 4, 1), "relu"))
     with pytest.raises(ValueError, match="gradients: .*features"):
         exponential_family(np.ones((5, 2, 3)), np.ones((5, 2)))
+
+
+def test_a_laplacian_in_a_column_is_refused():
+    """It was spread over a matrix of all pairs of samples, and J was wrong."""
+    x = normal_data(0, 6, 2)
+
+    def model(theta, x):
+        psi, laplacian, vjp = ica_score(theta, x)
+        return psi, laplacian[:, None], vjp
+
+    with pytest.raises(ValueError, match=r"model: got shape \(6, 1\), expected \(6\)"):
+        objective(model, x)(np.ones(4))

@@ -256,16 +256,16 @@ def test_a_network_trains_in_another_process(start):
     """Sent there by pickle and back again, it has the bits of one that stayed here."""
     net, here = MLP((3, 2), rng=0), MLP((3, 2), rng=0)
     x = np.random.default_rng(0).standard_normal((20, 3), dtype=np.float32)
-    _train_a_little(here, x)
+    _train_a_little(here, x, np.random.default_rng(0))
     if start not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {start} on this system")
     with multiprocessing.get_context(start).Pool(1) as pool:
-        there = pool.apply(_train_a_little, (net, x))
+        there = pool.apply(_train_a_little, (net, x, np.random.default_rng(0)))
     assert there.theta.tobytes() == here.theta.tobytes() != net.theta.tobytes()
 
 
-def _train_a_little(net, x):
-    minissl.train(net, x, _head, minissl.squared_error, epochs=2, batch_size=8, rng=0)
+def _train_a_little(net, x, rng):
+    minissl.train(net, x, _head, minissl.squared_error, epochs=2, batch_size=8, rng=rng)
     return net
 
 
