@@ -17,7 +17,7 @@ The lecture's second goal, to reveal the structure. It is the last step of time-
     π            order          the matching: source k goes with component π(k)                        (n,)
     F, Φ         -              distribution function of a source, of N(0, 1)                          functions
 
-**Whitening** settles everything that covariances can say. (No floor as in [probe.7]; D, so that units do not matter.)
+**Whitening** settles everything that covariances can say. (D is divided out so that units do not matter.)
 
     [ica.1]   D⁻¹CD⁻¹ = U diag(d²) Uᵀ,    V = diag(d)⁻¹ Uᵀ D⁻¹,    E zzᵀ = V C Vᵀ = Id
 

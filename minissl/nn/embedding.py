@@ -83,8 +83,8 @@ class EmbeddingMLP(MLP):
         return self._backward(H, delta, dP)[0]
 
     def _backward(self, H, delta, dP):
-        behind = {l - 1: slope for l, slope in dP.items() if l > 1}
-        grad, delta = super()._backward(H[1:], delta, behind, input_gradient=True)
+        dP_behind = {l - 1: dP[l] for l in dP if l > 1}  # the MLP counts its layers from H₀
+        grad, delta = super()._backward(H[1:], delta, dP_behind, input_gradient=True)
         delta = delta + dP.get(1, 0)  # Δ₀ = Δ₁ W₁ᵀ + ∂P/∂H₀
         V, d = self._table
         grad[: V * d] = 0

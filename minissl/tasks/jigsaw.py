@@ -43,8 +43,8 @@ This is greedy: K orders can be farther from one another than those found so. Bu
 every place, the most there can be, as to the rows of a Latin rectangle one more can always be added (Hall's theorem).
 
 **Which cues.** A network uses whatever tells the order: brightness that changes slowly over the image, edges that
-continue from one patch into the next. A gap between patches weakens the second. The first goes if each patch is
-normalised by itself: for each pixel qᵢ of a patch,
+continue from one patch into the next. A gap between patches weakens the second. The first is gone if each patch
+is normalised by itself: for each pixel qᵢ of a patch,
 
     [jigsaw.5]   qᵢ ← (qᵢ − mean q)/√(var q + floor)
 
