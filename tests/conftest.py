@@ -32,8 +32,17 @@ def pytest_addoption(parser):
     parser.addoption("--equation", metavar="TAG", help="run the tests of one equation, such as mlp.3")
 
 
+default_rng = np.random.default_rng
+
+
+@pytest.fixture
+def own_seeds(monkeypatch):
+    """For examples whose output is written beside them: it is that of their own seeds."""
+    monkeypatch.setattr(np.random, "default_rng", default_rng)
+
+
 def pytest_configure(config):
-    N, default_rng = config.getoption("--other-seeds"), np.random.default_rng
+    N = config.getoption("--other-seeds")
     if N is not None:
 
         def other(seed=None):

@@ -60,6 +60,7 @@ def test_every_equation_is_computed_at_a_line_of_code_or_is_a_theorem(path):
         )
 
 
+@pytest.mark.usefixtures("own_seeds")
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_the_example_of_every_module_runs(path):
     module = importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))

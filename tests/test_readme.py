@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("own_seeds")
 def test_the_code_runs_and_the_first_program_prints_what_it_says():
     code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     [output] = re.findall(r"```python\n.*?```\s+```\n(.*?)```", README, re.DOTALL)[:1]
