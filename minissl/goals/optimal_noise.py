@@ -55,7 +55,7 @@ turn over v and over r:
     [optimal_noise.4]   r ← P‖I⁻¹g‖/E(P‖I⁻¹g‖)
 
 No turn raises tr Σ. Where it rests, 1 + νr = ν‖I⁻¹g‖/E(P‖I⁻¹g‖) wherever r > 0. The fewer noise samples, the slower:
-ten turns for ν = 10, thousands for ν = 0.05.
+in the example 4 turns for ν = 10, 19 for ν = 1, some 2,900 for ν = 0.05.
 
 >>> import numpy as np
 >>> from minissl.goals.densities import gaussian, gaussian_theta

@@ -17,7 +17,7 @@ two the even terms cancel; and for a step in the imaginary direction, (ih)² = �
     [gradcheck.2]   Im f(θ + ih eₖ) / h                = ∂f/∂θₖ + O(h²)
 
 [gradcheck.1], central differences, subtracts two nearly equal numbers: each is rounded by about 1e-16 |f|, which adds
-an error of 1e-16 |f|/h. The sum of both errors is least where they are about equal, near h = (1e-16)^(1/3) ≈ 1e-5.
+an error of 1e-16 |f|/h. The sum of both errors is least where they are about equal, near h = (1e-16)^(1/3) ≈ 5e-6.
 [gradcheck.2], the complex step (Squire & Trapp 1998), subtracts nothing: with h = 1e-20 the term O(h²) is below
 rounding and rounding is all there is. But f must be analytic, and written for complex numbers: no abs, relu or
 comparison.
