@@ -7,7 +7,7 @@
     μ, u       momentum, u      of momentum: decay rate, velocity                    number, (size,)
     m, v       m, v             of Adam: running means of g and of g²                (size,)
     β₁, β₂     beta1, beta2     of Adam: decay rates of m and v                      numbers in [0, 1)
-    ε          epsilon          of Adam: keeps the division from zero                number > 0
+    ε          epsilon          of Adam: keeps the divisor above zero                number > 0
     t          t                steps taken, this one included                       1, 2, …
 
 All operations on vectors, g² among them, are meant entry by entry.
