@@ -47,7 +47,7 @@ J has a minimum only if no direction u has uᵀxᵢ = 0 for all i: else a row of
 for ever. So the covariance of x must have full rank: no variable is constant or a linear function of others, and N > n.
 
 **When this finds the sources.** Three conditions on the data: x = As with A invertible and x centred; the true sources
-sₖ independent; at most one of them Gaussian. Then B is determined, but for order, sign and length of its rows (Comon
+sₖ independent; at most one of them Gaussian. Then B is determined, up to order, sign and length of its rows (Comon
 1994). And one condition on f, which is never quite the density of the sources. With E for the mean over the data, let
 E ψ(sₖ)sₖ = 1, which fixes the length of row k. Replace the right B by (Id + ε)B, with the identity Id and a small
 matrix ε, hence s by s + εs. As ln |det(Id + ε)| = tr ε − ½ tr(ε²) + …, J changes by

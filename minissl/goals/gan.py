@@ -32,7 +32,7 @@ loss is the cross-entropy [losses.2] composed with the discriminator, which is f
 
     [gan.3]   J_G = −E ln D(G(z))  (non-saturating),    or    J_G = E ln(1 − D(G(z)))  (saturating)
 
-The second is −2 J_D but for a term without θ: a game in which one player wins what the other loses. The error passes
+The second is −2 J_D up to a term without θ: a game in which one player wins what the other loses. The error passes
 through the discriminator as in any network, down to its input [mlp.4], and its input is the generator's output. With
 d/dy [−ln sigmoid(y)] = sigmoid(y) − 1 and d/dy ln(1 − sigmoid(y)) = −sigmoid(y), at each of N samples,
 

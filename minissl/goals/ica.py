@@ -38,7 +38,7 @@ then needs no β, for the length of w is 1 anyway. All rows at once, and after e
 
     [ica.2]   W⁺ = E g(s)zᵀ − diag(E g′(s)) W,   s = Wz;      W ← (W⁺W⁺ᵀ)^(−½) W⁺ = PQᵀ,   W⁺ = PΣQᵀ
 
-if W⁺ is invertible. It stops where no wₖ turns any more, but for its sign: maxₖ 1 − |wₖ·wₖ′| ≤ tolerance, where wₖ and
+if W⁺ is invertible. It stops where no wₖ turns any more, up to its sign: maxₖ 1 − |wₖ·wₖ′| ≤ tolerance, where wₖ and
 wₖ′ are row k of W before and after the step.
 
 *Why it finds the sources, and fast.* Let z = As with independent sources of mean 0 and variance 1. So AAᵀ = E zzᵀ = Id

@@ -69,7 +69,7 @@ products with the same lag are equal. With r_k = (1/T) Σₜ uₜ uₜ₋ₖ, t 
     [autoregression.7]   Σⱼ r_|i−j| aⱼ = rᵢ,  i, j = 1 … p;      a₀ = m (1 − Σⱼ aⱼ)
 
 It differs from least squares by at most p products at either end, out of N, that is by O(1/T), and has the same limit
-[autoregression.5]; it is stable, if the matrix is invertible. But a nearly periodic series, predictable but for a noise
+[autoregression.5]; it is stable, if the matrix is invertible. But a nearly periodic series, predictable up to a noise
 of 1e-6, cannot be predicted across the step to zero: K is then almost singular, and an error of O(1/T) outweighs its
 small eigenvalues. Least squares sees no step.
 

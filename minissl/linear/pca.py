@@ -176,7 +176,7 @@ class PCA(NamedTuple):
         return check_array(s, "s", shape=(None, self.A.shape[1]), like=self.W) @ self.A.T + self.mean
 
 
-# 1. By variance. Y has YᵀY = C, but for a factor that makes the total variance 1
+# 1. By variance. Y has YᵀY = C, up to a factor that makes the total variance 1
 
 
 def power_iteration(Y: Array, w: Array) -> Array:

@@ -31,7 +31,7 @@ by the sum of a geometric series; not to 1. So if E(g) is the same at every step
 
     [optimizers.3]   E(m) = (1 − β₁ᵗ) E(g),    E(v) = (1 − β₂ᵗ) E(g²)      (theorem)
 
-and the means of m̂ and v̂ are E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: but for ε, the first step
+and the means of m̂ and v̂ are E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: apart from ε, the first step
 has the size α in every component, whatever the scale of g.
 
 The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (3 to 4% of a
