@@ -133,7 +133,7 @@ def fit_gaussian(x: Array) -> Gaussian:
     """The Gaussian with the mean and the covariance of the data (N, n); of rank r < n if these lie on a plane.
 
     A direction is kept if its variance exceeds what rounding alone can cause: ε² E‖x‖², with the ε of x's dtype, as
-    numbers in x are rounded by up to ε/2 of themselves; and n ε times the largest variance, with float64's ε, by `eigh`.
+    numbers in x are rounded by up to ε/2 of themselves; and n ε times the largest variance, in float64, by `eigh`.
     """
     x = check_varied(check_array(x, "x", ndim=2, squares=True), "x")
     mean = x.mean(axis=0, dtype=np.float64)
