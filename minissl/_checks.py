@@ -339,6 +339,15 @@ def check_objective(value, gradient, theta):
     return float(value), gradient
 
 
+def check_model(returned, like, *shapes):
+    """What a model of a density returned: arrays of these shapes, and the function vjp."""
+    if not isinstance(returned, (tuple, list)) or len(returned) != len(shapes) + 1:
+        raise TypeError(f"model: returned {type(returned).__name__}, expected {len(shapes) + 1} values, the last vjp")
+    *arrays, vjp = returned
+    checked = [check_array(a, "model", shape=s, like=like, finite=False) for a, s in zip(arrays, shapes, strict=True)]
+    return *checked, check_callable(vjp, "vjp")
+
+
 def check_value_and_gradient(returned, theta):
     """What an objective returned: one number, and a vector of the shape of theta."""
     value, gradient = check_two(returned, "objective")
@@ -476,9 +485,9 @@ def check_covariance(C, name):
     return C
 
 
-def check_deviation(sigma, name, like):
-    """A standard deviation whose square is neither zero nor infinite in the dtype of `like`."""
-    limits = np.finfo(like.dtype)
+def check_deviation(sigma, name, like=None):
+    """A standard deviation whose square is neither zero nor infinite in the dtype of `like`, by default float64."""
+    limits = np.finfo(np.float64 if like is None else like.dtype)
     return check_number(sigma, name, low=float(limits.tiny) ** 0.5, high=float(limits.max) ** 0.5)
 
 
@@ -643,7 +652,8 @@ def check_samples(x, name):
 def check_generator(generator, name):
     """A generator: a network `net` from latent noise to data, and a method `sample`."""
     if not hasattr(getattr(generator, "net", None), "theta") or not callable(getattr(generator, "sample", None)):
-        raise TypeError(f"{name}: got {type(generator).__name__}, expected a Generator")
+        got = type(getattr(generator, "net", generator)).__name__
+        raise TypeError(f"{name}: got {got}, expected a Generator of an MLP")
     return generator
 
 

@@ -143,6 +143,7 @@ from minissl._checks import (
     check_callable,
     check_count,
     check_density,
+    check_model,
     check_number,
     check_positive_definite,
     check_rng,
@@ -172,7 +173,7 @@ def objective(model: Callable, x: Array, e: Array, noise) -> Callable:
 
 @np.errstate(under="ignore")  # a sample that is surely data or surely noise pulls with a force of 0
 def _objective(model, both, log_n, target, nu, theta):
-    log_m, vjp = model(theta, both)  # [nce.1] ln φ + c
+    log_m, vjp = check_model(model(theta, both), both, log_n.shape)  # [nce.1] ln φ + c
     logit = log_m - log_n - math.log(nu)  # [nce.2] ln p_m − ln p_n − ln ν
     value, delta = sigmoid_cross_entropy(logit[:, None], target)  # a mean over (1 + ν)N samples; J divides by N
     return (1 + nu) * value, vjp((1 + nu) * delta[:, 0])  # [nce.3], [nce.4] −(1/N) [Σᵢ (1 − h) g − Σⱼ h g]
@@ -184,12 +185,20 @@ def estimate(
     """Noise-contrastive estimate of θ from data x (N, n), started at `theta`, c last: [nce.3] minimised by `lbfgs`.
 
     νN noise samples are drawn once, by noise.sample(νN, rng). If the Gaussian that is found is no density, a
-    RuntimeWarning names the eigenvalue.
+    RuntimeWarning names the eigenvalue; another says where N J < ln 2: then every sample is classified right, and the
+    data do not determine θ.
     """
     x = check_array(x, "x", ndim=2)
     theta = check_array(theta, "theta", ndim=1, like=x)
     e = check_sampler(noise, "noise").sample(check_count(nu, "nu") * len(x), check_rng(rng))
     found = lbfgs(objective(model, x, e, noise), theta, iterations=iterations, tolerance=tolerance)
+    if found.value * len(x) < math.log(2):
+        warnings.warn(
+            f"data and noise are told apart without an error (J = {found.value:.1e}), so that they do not determine "
+            "theta; use noise nearer to the data (fit_gaussian), more data, or fewer parameters",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if model is gaussian:
         least = float(np.linalg.eigvalsh(precision_matrix(found.theta, x.shape[1]))[0])
         if not least > 0:
@@ -230,7 +239,8 @@ def asymptotic_covariance(model: Callable, theta: Array, x: Array, noise, nu: fl
     nu = check_number(nu, "nu", low=0, open_low=True)
     weights = np.full_like(x[:, 0], 1 / len(x)) if weights is None else check_weights(weights, "weights", x)
     log_n = check_array(check_density(noise, "noise").log_density(x), "noise.log_density", shape=(len(x),), like=x)
-    P = sigmoid(math.log(nu) + log_n - model(theta, x)[0])  # [nce.2] 1 − h = ν p_n/(p_d + ν p_n)
+    log_m, _ = check_model(model(theta, x), x, log_n.shape)
+    P = sigmoid(math.log(nu) + log_n - log_m)  # [nce.2] 1 − h = ν p_n/(p_d + ν p_n)
     Sigma = np.linalg.inv(information(parameter_scores(model, theta, x), weights * P))
     Sigma[-1, -1] -= 1 + 1 / nu  # [nce.10] I⁻¹ − (1 + 1/ν) e_c e_cᵀ
     return Sigma

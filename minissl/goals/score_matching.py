@@ -169,6 +169,7 @@ from minissl._checks import (
     check_callable,
     check_count,
     check_derivatives,
+    check_model,
     check_positive_definite,
     check_rng,
     check_smooth,
@@ -186,8 +187,8 @@ def objective(model: Callable, x: Array) -> Callable:
 
 @np.errstate(under="ignore")
 def _objective(model, x, theta):
-    psi, laplacian, vjp = model(theta, x)
     N = len(x)
+    psi, laplacian, vjp = check_model(model(theta, x), x, (N, None), (N,))
     value = (0.5 * (psi * psi).sum(axis=1) + laplacian).sum() / N  # [score_matching.4] E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ]
     return value, vjp(psi / N, np.full_like(laplacian, 1 / N))  # [score_matching.5] vjp(ψ/N, 1/N)
 

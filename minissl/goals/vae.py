@@ -133,6 +133,8 @@ from minissl._checks import (
     check_coders,
     check_count,
     check_decoder,
+    check_deviation,
+    check_finite,
     check_number,
     check_rng,
     check_samples,
@@ -165,7 +167,8 @@ def decoder_task(encoder: MLP) -> Task:
 def _decoder_task(encoder, x, rng):
     x = encoder.check_input(x)
     mu, rho = _halves(encoder(x))
-    return mu + np.exp(rho) * normal(check_rng(rng), mu.shape, like=mu), x  # [vae.5] z = μ + s ⊙ ε
+    _, z = _latent(mu, rho, normal(check_rng(rng), mu.shape, like=mu))
+    return z, x
 
 
 def _halves(output):
@@ -173,9 +176,15 @@ def _halves(output):
     return output[:, :m], output[:, m:]  # [vae.2] μ, and ρ = ln s
 
 
+@np.errstate(all="ignore")  # check_finite sees what overflows
+def _latent(mu, rho, noise):
+    s = np.exp(rho)
+    return s, check_finite(mu + s * noise, "z")  # [vae.5] z = μ + s ⊙ ε
+
+
 def gaussian_loss(sigma: float) -> Loss:
     """The decoder's loss: (output f(z), target x), both (N, n) -> (mean of −ln p(x | z) [vae.1], gradient); in nats."""
-    return functools.partial(_gaussian_loss, check_number(sigma, "sigma", low=0, open_low=True))
+    return functools.partial(_gaussian_loss, check_deviation(sigma, "sigma"))
 
 
 def _gaussian_loss(sigma, output, target):
@@ -191,7 +200,7 @@ def negative_bound(decoder: MLP, sigma: float, beta: float = 1.0) -> Loss:
     The decoder is used as it is at the time of the call, and not changed.
     """
     check_decoder(decoder, "decoder")
-    sigma = check_number(sigma, "sigma", low=0, open_low=True)
+    sigma = check_deviation(sigma, "sigma", like=decoder.theta)
     return functools.partial(_negative_bound, decoder, sigma, check_number(beta, "beta", low=0))
 
 
@@ -201,8 +210,8 @@ def _negative_bound(decoder, sigma, beta, output, target, noise):
     N = len(output)
     mu, rho = _halves(output)
     noise = check_array(noise, "noise", shape=mu.shape, like=output)
-    s = np.exp(rho)
-    H = decoder.forward(mu + s * noise)  # [vae.5] z = μ + s ⊙ ε
+    s, z = _latent(mu, rho, noise)
+    H = decoder.forward(z)
     value, delta = _gaussian_loss(sigma, H[-1], target)
     _, dz = decoder.backward(H, delta, input_gradient=True)  # ∂R/∂z [mlp.4]
     dmu = dz + beta / N * mu  # [vae.7] ∂R/∂z + βμ/N
@@ -219,13 +228,13 @@ def evidence_bound(encoder: MLP, decoder: MLP, x: Array, sigma: float, samples: 
     """The bound on ln p(x) [vae.3] for each row of x, (N,), in nats; a mean over `samples` draws of z."""
     check_coders(encoder, decoder)
     x = encoder.check_input(x)
-    sigma = check_number(sigma, "sigma", low=0, open_low=True)
+    sigma = check_deviation(sigma, "sigma", like=x)
     samples, rng = check_count(samples, "samples"), check_rng(rng)
     mu, rho = _halves(encoder(x))
-    s = np.exp(rho)
     squares = np.zeros_like(x[:, 0])
     for _ in range(samples):
-        e = x - decoder(mu + s * normal(rng, mu.shape, like=mu))  # [vae.5] z = μ + s ⊙ ε
+        s, z = _latent(mu, rho, normal(rng, mu.shape, like=mu))
+        e = x - decoder(z)
         squares += (e * e).sum(axis=1) / samples
     n = x.shape[1]
     return -squares / (2 * sigma**2) - n / 2 * math.log(2 * math.pi * sigma**2) - _kl(mu, rho, s)  # [vae.6] −J
@@ -278,7 +287,7 @@ def probabilistic_pca(x: Array, m: int, sigma: float) -> tuple[Array, Gaussian]:
     """The linear VAE's optimum for data (N, n) and a fixed σ: W, (n, m) [vae.12], and the density p(x) [vae.9]."""
     x = check_samples(x, "x")
     m = check_count(m, "m", high=x.shape[1])
-    sigma = check_number(sigma, "sigma", low=0, open_low=True)
+    sigma = check_deviation(sigma, "sigma", like=x)
     mean = x.mean(axis=0, dtype=np.float64)
     centred = x - mean
     variances, U = np.linalg.eigh(centred.T @ centred / len(x))

@@ -603,3 +603,24 @@ def test_float32_stays_float32(source):
     value, gradient = objective(model, x, fit_gaussian(x).sample(80, 0), fit_gaussian(x))(theta)
     assert gradient.dtype == np.float32 and np.isfinite(value)
     assert estimate(model, theta, x, fit_gaussian(x), 2, rng=0, iterations=5).theta.dtype == np.float32
+
+
+def test_a_classifier_that_makes_no_error_determines_nothing():
+    """Noise a thousand standard deviations away: J is zero at any start, which used to count as converged."""
+    x = np.random.default_rng(0).standard_normal((100, 2))
+    start = gaussian_theta(np.zeros(2), np.eye(2))
+    with pytest.warns(RuntimeWarning, match="told apart without an error .* noise nearer to the data"):
+        estimate(gaussian, start, x, fit_gaussian(x + 1e3), rng=0)
+    estimate(gaussian, start, x, fit_gaussian(x), rng=0)
+
+
+def test_what_a_model_returns_is_checked():
+    """A column in place of a vector was spread over a matrix of all pairs of samples."""
+    x, noise = np.random.default_rng(0).standard_normal((9, 2)), fit_gaussian(np.eye(2))
+    for model, words in (
+        (lambda theta, x: (x[:, :1], None), r"model: got shape \(18, 1\), expected \(18\)"),
+        (lambda theta, x: (x[:, 0], x), "vjp: got ndarray, expected a function"),
+        (lambda theta, x: x, "model: returned ndarray, expected 2 values"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            objective(model, x, x + 1, noise)(np.zeros(3))

@@ -450,3 +450,24 @@ def test_networks_that_do_not_fit_together_are_refused():
         train_vae(network((3, 3)), network((1, 3)), np.ones((5, 3)), sigma=1.0, steps=1)
     with pytest.raises(ValueError, match="output: .*expected"):
         negative_bound(network((1, 3)), 1.0)(np.ones((5, 3)), np.ones((5, 3)), np.ones((5, 1)))
+
+
+@pytest.mark.parametrize("sigma", [1e-200, 1e200])
+def test_a_sigma_whose_square_is_out_of_range_is_refused(sigma):
+    encoder, decoder, x = network((3, 2)), network((1, 3)), np.eye(3)
+    for call in (
+        lambda: gaussian_loss(sigma),
+        lambda: negative_bound(decoder, sigma),
+        lambda: evidence_bound(encoder, decoder, x, sigma),
+        lambda: probabilistic_pca(x, 1, sigma),
+        lambda: train_vae(encoder, decoder, x, sigma=sigma, steps=1),
+    ):
+        with pytest.raises(ValueError, match="sigma: got"):
+            call()
+
+
+def test_latent_variables_that_overflow_are_named():
+    """Data far from unit variance: s = exp ρ overflows, and the error does not blame the data's values."""
+    x = 1e6 * np.random.default_rng(0).standard_normal((20, 3))
+    with pytest.raises(FloatingPointError, match="z: .* scale the data to unit variance"):
+        train_vae(network((3, 2)), network((1, 3)), x, sigma=0.5, steps=20, rng=0)
