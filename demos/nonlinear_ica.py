@@ -73,6 +73,21 @@ def over_seeds(values):
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
+def compare(name, runs, found, sign, title, note):
+    """Show how well `found(run)` and three others match the sources, or what `sign` makes of them, by layers."""
+    by_layers = {}
+    for layers in LAYERS:
+        by_layers[layers] = {name: [], "FastICA of x": [], "PCA of x": [], "untrained network": []}
+        for run in (runs[layers, seed] for seed in SEEDS):
+            x = run["x"]
+            rivals = sign(components(x)), sign(principal(x).astype(float)), components(run["untrained"])
+            for values, z in zip(by_layers[layers].values(), (found(run), *rivals), strict=True):
+                values.append(mean_correlation(sign(run["s"]), z))
+    rows = [[layers, *map(over_seeds, scores.values())] for layers, scores in by_layers.items()]
+    demo.table(title, ["layers of the mixing", *by_layers[LAYERS[0]]], rows, note)
+    return by_layers
+
+
 # %% [markdown]
 # ## The linear case, and a wrong solution of the nonlinear one
 # Two Laplacian sources. Give each the normal distribution by a monotone map, rotate, and give each its own distribution
@@ -85,32 +100,30 @@ rng = np.random.default_rng(0)
 s = rng.laplace(size=(N, 2)) / 2**0.5
 other = gaussianize_and_rotate(s, np.pi / 4)
 mixture = s @ np.array([[1.0, 0.5], [-0.3, 0.8]])
-FUNCTIONS = (np.tanh, np.abs, np.square, np.sign)
 
 
 def dependence(x):
     """The largest correlation of functions of one component with functions of the other."""
-    a, b = (np.array([f(column) for f in FUNCTIONS]) for column in standard(x).T)
+    a, b = (np.array([f(column) for f in (np.tanh, np.abs, np.square, np.sign)]) for column in standard(x).T)
     return abs(np.corrcoef(a, b)[:4, 4:]).max()
 
 
 peer = FastICA(whiten="unit-variance", random_state=0).fit_transform(mixture)
-rows = []
-for name, x in {
+pairs = {
     "the sources s": s,
     "linear mixture": mixture,
-    "FastICA of it": components(mixture),
+    "FastICA of the mixture": components(mixture),
     "the wrong solution": other,
-    "FastICA of it ": components(other),
-}.items():
-    rows.append([name, f"{dependence(x):.3f}", f"{mean_correlation(s, x):.3f}"])
+    "FastICA of the wrong solution": components(other),
+}
 demo.table(
     "Two Laplacian sources: independent is not the same as true",
     ["components", "dependence", "mean correlation with s"],
-    rows,
+    [[name, f"{dependence(x):.3f}", f"{mean_correlation(s, x):.3f}"] for name, x in pairs.items()],
     "Dependence: the largest correlation of tanh, |·|, ·² or sign of one component with one of these of the other; "
     f"independent components have up to about {3 / N**0.5:.3f} by chance. Scikit-learn's FastICA finds the same "
-    f"components of the linear mixture: mean correlation with ours {mean_correlation(components(mixture), peer):.6f}.",
+    "components of the linear mixture: mean correlation with ours "
+    f"{mean_correlation(pairs['FastICA of the mixture'], peer):.6f}.",
 )
 
 # %%
@@ -123,9 +136,8 @@ color = s[few, 0].argsort().argsort()
 for ax, (name, x) in zip(axes, steps.items(), strict=True):
     ax.scatter(*x[few].T, c=color, s=3, cmap="viridis", lw=0, rasterized=True)
     ax.set_title(name, fontsize=10)
-    ax.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal", xticks=[], yticks=[])
-    for side in ("left", "bottom"):
-        ax.spines[side].set_visible(False)
+    ax.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
+    ax.set_axis_off()
 demo.figure(
     fig,
     "wrong",
@@ -146,20 +158,16 @@ demo.figure(
 
 
 # %%
-def nonstationary(K, n, rng, N=N):
-    """Sources (N, n), their standard deviations in each segment (K, n)."""
-    sigma = rng.uniform(0.1, 2, size=(K, n))
-    return laplacian(sigma, rng, N), sigma
-
-
-def laplacian(sigma, rng, N=N):
+def laplacian(sigma, rng):
+    """Sources (N, n) from their standard deviations in each segment (K, n)."""
     return np.repeat(sigma, N // len(sigma), axis=0) / 2**0.5 * rng.laplace(size=(N, sigma.shape[1]))
 
 
 def contrast_segments(K, layers, seed, n=5):
     """Everything about one run: sources, mixture, network, and a way to make new data."""
     rng = np.random.default_rng(seed)
-    s, sigma = nonstationary(K, n, rng)
+    sigma = rng.uniform(0.1, 2, size=(K, n))
+    s = laplacian(sigma, rng)
     mix = mixing(n, layers, rng)
     x = mix(s)
     mean, deviation = x.mean(axis=0), x.std(axis=0)
@@ -179,51 +187,48 @@ def found(run):
     return components(run["net"].features(run["x"]))
 
 
-runs = {(64, layers, seed): contrast_segments(64, layers, seed) for layers in LAYERS for seed in SEEDS}
-rows, by_layers = [], {}
-for layers in LAYERS:
-    scores = {"TCL": [], "FastICA of x": [], "PCA of x": [], "untrained network": []}
-    for seed in SEEDS:
-        run = runs[64, layers, seed]
-        truth = abs(run["s"])
-        scores["TCL"].append(mean_correlation(truth, found(run)))
-        scores["FastICA of x"].append(mean_correlation(truth, abs(components(run["x"]))))
-        scores["PCA of x"].append(mean_correlation(truth, abs(principal(run["x"]).astype(float))))
-        scores["untrained network"].append(mean_correlation(truth, components(run["untrained"])))
-    by_layers[layers] = scores
-    rows.append([layers, *(over_seeds(v) for v in scores.values())])
-demo.table(
+segmented = {(layers, seed): contrast_segments(64, layers, seed) for layers in LAYERS for seed in SEEDS}
+by_layers = compare(
+    "TCL",
+    segmented,
+    found,
+    abs,
     f"Mean correlation with |s|: mean (least to greatest) of {len(SEEDS)} draws of sources, mixing and network",
-    ["layers of the mixing", *scores],
-    rows,
     "Untrained network: FastICA of the same network's features before training.",
 )
 
 
 # %%
-def overlay(ax, truth, drawn, times):
-    """What was found over the truth: the sign and scale that cannot be known are taken from the truth."""
-    slope, origin = np.polyfit(drawn, truth, 1)
-    ax.plot(times, truth[times], color="0.7", lw=3, ls="-", label="truth")
-    ax.plot(times, (slope * drawn + origin)[times], color="C1", lw=1, ls="-", label="found")
+def over_the_truth(truth, methods, number, times, time_label, label):
+    """Sources over time and what the first method found, drawn over them; what each method found, against them."""
+    some = np.random.default_rng(0).choice(len(truth), size=1500, replace=False)
+    size, ratios = (9, 1.35 * number + 0.4), (3.6 - 0.5 * len(methods), *[1] * len(methods))
+    fig, axes = plt.subplots(number, 1 + len(methods), figsize=size, width_ratios=ratios, sharex="col")
+    for column, (name, found) in enumerate(methods.items(), 1):
+        order, correlations = match_components(truth, found)
+        for (left, ax), s, z, r in zip(axes[:, [0, column]], truth.T, found[:, order].T, correlations, strict=False):
+            ax.plot(s[some], np.sign(r) * z[some], ".", color="C0" if column > 1 else "C1", ms=1.5, rasterized=True)
+            ax.set_title(f"{name}: {abs(r):.3f}", fontsize=10)
+            ax.set_yticks([])
+            if column == 1:  # sign and scale, which cannot be known, are taken from the truth
+                slope, origin = np.polyfit(z, s, 1)
+                left.plot(times, s[times], color="0.7", lw=3, ls="-", label="truth")
+                left.plot(times, (slope * z + origin)[times], color="C1", lw=1, ls="-", label="found")
+        axes[-1, column].set_xlabel(f"true {label}")
+    for k, ax in enumerate(axes[:, 0], 1):
+        ax.set_ylabel(f"{label} {k}")
+    axes[-1, 0].set_xlabel(time_label)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return fig, axes[:, 0]
 
 
-run = runs[64, 2, 0]
-truth, drawn = abs(run["s"]), found(run)
-order, correlations = match_components(truth, drawn)
-length = N // 64
+run, length = segmented[2, 0], N // 64
 times = np.arange(length - 60, length + 60)
-fig, axes = plt.subplots(3, 2, figsize=(9, 4.6), width_ratios=(3.2, 1))
-for k, (left, right) in enumerate(axes):
-    overlay(left, truth[:, k], drawn[:, order[k]], times)
-    left.axvline(length - 0.5, color="black", lw=0.8, ls=":")
-    left.set_ylabel(f"|s|, source {k + 1}")
-    right.plot(truth[few, k], np.sign(correlations[k]) * drawn[few, order[k]], "C1.", ms=1.5, ls="", rasterized=True)
-    right.set_title(f"correlation {abs(correlations[k]):.3f}", fontsize=10)
-    right.set_yticks([])
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
-axes[2, 0].set_xlabel("time; dotted: the border of two segments")
-axes[2, 1].set_xlabel("|s|")
+fig, over_time = over_the_truth(
+    abs(run["s"]), {"TCL": found(run)}, 3, times, "time; dotted: the border of two segments", "|s| of source"
+)
+for ax in over_time:
+    ax.axvline(length - 0.5, color="black", lw=0.8, ls=":")
 demo.figure(
     fig,
     "segments",
@@ -261,7 +266,7 @@ rows, by_count = [], {}
 for K in COUNTS:
     scores, linear, bound, exact = [], [], [], []
     for seed in SEEDS:
-        run = runs.get((K, 2, seed)) or contrast_segments(K, 2, seed)
+        run = segmented[2, seed] if K == 64 else contrast_segments(K, 2, seed)
         features = run["net"].features(run["x"]).astype(float)
         scores.append(mean_correlation(abs(run["s"]), components(features)))
         linear.append(explained(abs(run["s"]), features))
@@ -309,51 +314,24 @@ def contrast_pasts(layers, seed):
     s = autoregressive(4, rng, N * 5 // 8)
     x = standard(mixing(4, layers, rng)(s)).astype(np.float32)
     net, untrained = train_pasts(x, seed), MLP((4, 64, 64, 9), rng=seed)
-    return {"s": s, "x": x, "net": net} | {
-        k: f(x)[:, :4].astype(float) for k, f in (("z", net), ("untrained", untrained))
-    }
+    z, start = (f(x)[:, :4].astype(float) for f in (net, untrained))
+    return {"s": s, "x": x, "net": net, "z": z, "untrained": start}
 
 
-rows, by_past, pasts = [], {}, {}
-for layers in LAYERS:
-    scores = {"PCL": [], "FastICA of x": [], "PCA of x": [], "untrained network": []}
-    for seed in SEEDS:
-        run = pasts[layers, seed] = contrast_pasts(layers, seed)
-        scores["PCL"].append(mean_correlation(run["s"], run["z"]))
-        scores["FastICA of x"].append(mean_correlation(run["s"], components(run["x"])))
-        scores["PCA of x"].append(mean_correlation(run["s"], principal(run["x"]).astype(float)))
-        scores["untrained network"].append(mean_correlation(run["s"], components(run["untrained"])))
-    by_past[layers] = scores
-    rows.append([layers, *(over_seeds(v) for v in scores.values())])
-demo.table(
+pasts = {(layers, seed): contrast_pasts(layers, seed) for layers in LAYERS for seed in SEEDS}
+by_past = compare(
+    "PCL",
+    pasts,
+    lambda run: run["z"],
+    lambda s: s,
     f"Mean correlation with s itself: mean (least to greatest) of {len(SEEDS)} draws",
-    ["layers of the mixing", *scores],
-    rows,
     "PCL: the embedding z as it is. Untrained network: FastICA of its z before training.",
 )
 
 # %%
 run = pasts[2, 0]
-ica_of_x = components(run["x"])
-times = np.arange(300, 420)
-few_pairs = np.random.default_rng(0).choice(len(run["s"]), size=1500, replace=False)
-fig, axes = plt.subplots(4, 3, figsize=(9, 5.6), width_ratios=(2.6, 1, 1), sharex="col")
-order, correlations = match_components(run["s"], run["z"])
-order_ica, correlations_ica = match_components(run["s"], ica_of_x)
-for k, (left, middle, right) in enumerate(axes):
-    overlay(left, run["s"][:, k], run["z"][:, order[k]], times)
-    left.set_ylabel(f"source {k + 1}")
-    for ax, z, r, color in (
-        (middle, run["z"][:, order[k]], correlations[k], "C1"),
-        (right, ica_of_x[:, order_ica[k]], correlations_ica[k], "C0"),
-    ):
-        ax.plot(run["s"][few_pairs, k], np.sign(r) * z[few_pairs], ".", color=color, ms=1.5, ls="", rasterized=True)
-        ax.set_title(f"{'PCL: ' if ax is middle else 'FastICA: '}{abs(r):.3f}", fontsize=10)
-        ax.set_yticks([])
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
-axes[3, 0].set_xlabel("time")
-axes[3, 1].set_xlabel("true source")
-axes[3, 2].set_xlabel("true source")
+methods = {"PCL": run["z"], "FastICA": components(run["x"])}
+fig, _ = over_the_truth(run["s"], methods, 4, np.arange(300, 420), "time", "source")
 demo.figure(
     fig,
     "pasts",
@@ -377,11 +355,9 @@ demo.figure(
 # %%
 def scan_lines(names, number, rng):
     """Pairs of neighbours on a line, (N, 2, 3)."""
-    pairs = []
-    for name in names:
-        image = data.photograph(name)
-        height, width, _ = image.shape
-        i, j = rng.integers(height, size=number // len(names)), rng.integers(1, width, size=number // len(names))
+    pairs, number = [], number // len(names)
+    for image in map(data.photograph, names):
+        i, j = rng.integers(image.shape[0], size=number), rng.integers(1, image.shape[1], size=number)
         pairs.append(np.stack([image[i, j - 1], image[i, j]], axis=1))
     return np.concatenate(pairs)
 
@@ -391,19 +367,16 @@ def of_colours(names, seed):
     pairs = scan_lines(names, N // 2, np.random.default_rng(seed))
     colours = pairs[:, 1].astype(float)
     mean, deviation = colours.mean(axis=0), colours.std(axis=0)
+    scaled = lambda x: ((x - mean) / deviation).astype(np.float32)  # noqa: E731
     net, untrained = (MLP((3, 32, 32, 7), rng=seed) for _ in range(2))
-
-    def scaled(x):
-        return ((x - mean) / deviation).astype(np.float32)
-
     options = {"epochs": EPOCHS, "batch_size": 256, "optimizer": Adam(0.003), "schedule": cosine, "rng": seed}
     train(net, scaled(pairs), against_permuted_past(), permutation_contrastive, **options)
     ica, axes = fast_ica(colours, rng=seed, tolerance=1e-4, iterations=1000), pca.by_svd(colours, 3)
     surprises = abs(net(scaled(pairs[:, 1]))[:, :3] - net(scaled(pairs[:, 0]))[:, 3:6])
     methods = {
         "PCL": lambda x: net(scaled(x))[:, :3].astype(float),
-        "FastICA": lambda x: ica(x),
-        "PCA": lambda x: axes.encode(x),
+        "FastICA": ica,
+        "PCA": axes.encode,
         "untrained network": lambda x: untrained(scaled(x))[:, :3].astype(float),
     }
     return methods, surprises
@@ -452,21 +425,19 @@ demo.say(
 # %%
 image = data.photograph(data.TEST_PHOTOGRAPHS[1])[::2, ::2]
 fig, axes = plt.subplots(2, 4, figsize=(9, 3.6))
-for row, (methods, name) in zip(axes, ((one[0], " and ".join(ONE)), (two[0], " and ".join(TWO))), strict=True):
+first = one[0]["PCL"](image.reshape(-1, 3))
+for row, methods, names in zip(axes, (one[0], two[0]), (ONE, TWO), strict=True):
     row[0].imshow(image)
+    row[0].set_title(f"from {' and '.join(names)}", fontsize=10)
     z = methods["PCL"](image.reshape(-1, 3))
-    order, correlations = match_components(one[0]["PCL"](image.reshape(-1, 3)), z)
+    order, correlations = match_components(first, z)
     for k, ax in enumerate(row[1:]):
         shown = (np.sign(correlations[k]) * z[:, order[k]]).reshape(image.shape[:2])
         ax.imshow(shown, vmin=np.percentile(shown, 1), vmax=np.percentile(shown, 99))
-        ax.set_title(
-            f"component {k + 1}" if methods is one[0] else f"correlation {abs(correlations[k]):.2f}", fontsize=10
-        )
-    row[0].set_ylabel(f"from {name}", fontsize=8)
+        words = f"component {k + 1}" if methods is one[0] else f"correlation {abs(correlations[k]):.2f}"
+        ax.set_title(words, fontsize=10)
 for ax in axes.flat:
-    ax.set(xticks=[], yticks=[])
-    for side in ("left", "bottom"):
-        ax.spines[side].set_visible(False)
+    ax.set_axis_off()
 demo.figure(
     fig,
     "colours",
