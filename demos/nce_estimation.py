@@ -193,15 +193,18 @@ axes[0].set(xscale="log", ylim=(0, None), title="Gaussian, n = 2", xlabel="N (do
 axes[0].set_ylabel("N × squared error of all parameters")
 axes[0].set_xticks(SIZES, map(str, SIZES))
 axes[0].legend(fontsize=8)
+ENDS = {  # of a curve, where its name stands
+    "score matching": (-1, (-8, -4)),
+    "ML, importance sampling, ν = 10": (-1, (-18, -10)),
+    QUADRATURE: (0, (-6, 0)),
+}
 for name, values in unknown.items():
     mean, half = interval(values[:, :, ALPHA].T)
     colour, marker, line = STYLE[name]
     x = milliseconds(values)
     axes[1].errorbar(x, mean, half, color=colour, marker=marker, ls=line, ms=5, capsize=2)
     words = name.replace(", quad", "\nby quad").replace("ML, importance ", "")
-    end, place = (-1, (-8, -4)) if name == "score matching" else (0, (6, 2))
-    if name == QUADRATURE or "sampling, ν = 10" in name:
-        place = (-6, 0)
+    end, place = ENDS.get(name, (0, (6, 2)))
     side = "right" if place[0] < 0 else "left"
     axes[1].annotate(words, (x[end], mean[end]), place, textcoords="offset points", ha=side, color=colour, fontsize=8)
 axes[1].set(xscale="log", yscale="log", title=f"no formula for the integral: quartic, n = {n}")
