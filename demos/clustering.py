@@ -75,7 +75,8 @@ demo.table(
 # Or it learns clusters of its own, *DeepCluster*: from pooled windows of the image under a random affine map, in which
 # of 30 clusters the features of the image itself are; in four rounds, each with new clusters. The other network sees
 # whole images, has three layers of 400 units, and learns which of *two views* under such maps belong together; its
-# output is compared by the cosine, so it is a point of a sphere. Only these two know that a shifted digit is the same.
+# output is compared by the cosine, so it is a point of a sphere. Only these two tasks know that a shifted digit is the
+# same.
 
 # %%
 UNITS, COMPONENTS, WINDOW, THRESHOLD, INPUT = 160, 40, 4, 0.5, 160
@@ -114,7 +115,7 @@ def deep_cluster(pool, rng):
     net = minissl.MLP((INPUT, 800, 30), rng=rng)
     x = H = pool(images)
     for _ in range(ROUNDS):
-        clusters = k_means(H, 30, starts=1, rng=rng).labels
+        clusters = k_means(H, 30, starts=3, rng=rng).labels
         net.weights[-1][:] = 0  # the numbers of the clusters mean nothing: forget the last ones
         net.biases[-1][:] = 0
         pairs = np.column_stack([images, clusters]).astype(x.dtype)
@@ -198,6 +199,7 @@ for place, name in enumerate(order):
         ax.plot(start, place, "o", mfc="white", mec=OKABE_ITO[0])
 ax.set_yticks(range(len(order)), order)
 ax.set(xlabel="accuracy of the best one-to-one naming of ten clusters", ylim=(-0.6, len(order)))
+ax.margins(x=0.08)
 top = order.index(best)
 for x, words in ((before_scores[best][:, 0].mean(), "untrained"), (scores[best][:, 0].mean(), "trained")):
     ax.text(x, top + 0.2, words, ha="center", va="bottom", color=OKABE_ITO[0])
@@ -206,8 +208,8 @@ demo.figure(
     "accuracy",
     f"Ten clusters against ten digits, mean and 95% interval of {len(SEEDS)} seeds. Open circles: the same network "
     f"before it has learned. Digits dealt out at random would get {chance[0]:.2f}.",
-    alt=f"A dot plot of eight rows, from {order[0]} (lowest) to {order[-1]} (highest), with intervals; open circles "
-    "for untrained networks; those of two views lie far to the left of what they become.",
+    alt=f"A dot plot of {len(order)} rows, from {order[0]} (lowest) to {order[-1]} (highest), with intervals; open "
+    "circles for untrained networks.",
     main=True,
 )
 rows = []
