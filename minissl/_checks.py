@@ -359,7 +359,18 @@ def check_scalar(value, name):
     """One number, as a loss or an objective returns it."""
     if getattr(value, "ndim", 0):
         raise ValueError(f"{name}: returned a value of shape {value.shape}, expected one number; call value.sum()")
+    if not isinstance(value, (int, float)) and not hasattr(value, "ndim"):
+        raise TypeError(f"{name}: returned the value {in_short(value)}, expected one number")
     return value
+
+
+def check_slope(slope, H, name):
+    """The gradient in a layer H, as a loss or a penalty returns it: an array like H."""
+    if type(slope) is not type(H) or slope.dtype != H.dtype:
+        got = getattr(slope, "dtype", type(slope).__name__)
+        raise TypeError(f"{name}: returned {got} as gradient, expected an array of {H.dtype}")
+    check_shape(slope, f"{name}'s gradient", H.shape)
+    return slope
 
 
 def check_network(net, name):

@@ -60,6 +60,7 @@ from minissl._checks import (
     check_parts,
     check_rng,
     check_scalar,
+    check_slope,
     check_two,
 )
 from minissl.nn import checkpoint as checkpoints
@@ -90,10 +91,12 @@ def _loss_and_gradient(net, input, target, loss, penalties):
     H = net._forward(input)
     value, delta = check_two(loss(H[-1], *target), "loss")
     check_scalar(value, "loss")
+    check_slope(delta, H[-1], "loss")
     dP = {}
     for l, penalty in (penalties or {}).items():
         check_hidden_layer(l, H)
-        cost, dP[l] = penalty(H[l])
+        cost, slope = check_two(penalty(H[l]), "penalties")
+        dP[l] = check_slope(slope, H[l], "penalties")
         value = value + check_scalar(cost, "penalties")  # [training.1] loss + Σₗ Pₗ(Hₗ)
     if not math.isfinite(value):
         raise NonFiniteError(f"loss: became {float(value)}")

@@ -472,6 +472,33 @@ def test_a_value_that_is_no_number_is_named():
         minissl.train(net(), data(), same, loss, epochs=1)
 
 
+@pytest.mark.parametrize(
+    ("slope", "words"),
+    [
+        (lambda H: H[:, :1], "'s gradient: got shape .* expected"),
+        (lambda H: H[0], "'s gradient: got shape .* expected"),
+        (lambda H: H.astype(float), ": returned float64 as gradient, expected an array of float32"),
+        (lambda H: H.tolist(), ": returned list as gradient, expected an array of float32"),
+        (lambda H: 0.1, ": returned float as gradient, expected an array of float32"),
+    ],
+)
+def test_a_gradient_unlike_its_layer_is_refused(slope, words):
+    """That of a penalty was spread over samples or units; that of a loss ended in NumPy's own errors."""
+    with pytest.raises((TypeError, ValueError), match=f"loss{words}"):
+        minissl.train(net(), data(), same, lambda Y, T: (1.0, slope(Y)), epochs=1)
+    with pytest.raises((TypeError, ValueError), match=f"penalties{words}"):
+        penalties = {1: lambda H: (1.0, slope(H))}
+        minissl.train(net(), data(), same, minissl.squared_error, penalties=penalties, epochs=1)
+
+
+@pytest.mark.parametrize("value", [None, 1j, "1"])
+def test_what_is_no_number_is_named(value):
+    with pytest.raises(TypeError, match="loss: returned the value .* expected one number"):
+        minissl.train(net(), data(), same, lambda Y, T: (value, Y), epochs=1)
+    with pytest.raises(TypeError, match="penalties: returned float, expected two values"):
+        minissl.train(net(), data(), same, minissl.squared_error, penalties={1: lambda H: 0.5}, epochs=1)
+
+
 @pytest.mark.parametrize("part", [minissl.squared_error, minissl.sigmoid_cross_entropy, cosine, minissl.Adam(), net()])
 def test_parts_can_be_pickled(part):
     assert type(pickle.loads(pickle.dumps(part))) is type(part)
