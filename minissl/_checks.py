@@ -56,7 +56,8 @@ def as_floats(a, name, like, dtype):
     if a.dtype not in FLOATS:
         raise TypeError(f"{name}: got dtype {a.dtype}, expected float32 or float64")
     if dtype is not None and a.dtype != dtype:
-        raise TypeError(f"{name}: got dtype {a.dtype}, expected {np.dtype(dtype)}; call {name}.astype('{dtype}')")
+        wanted = np.dtype(dtype)
+        raise TypeError(f"{name}: got dtype {a.dtype}, expected {wanted}; call {name}.astype('{wanted}')")
     return a if like is None or type(a) is type(like) else np.asarray(a, like=like)
 
 

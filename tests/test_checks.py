@@ -147,6 +147,8 @@ def test_shapes_and_dtypes_are_named():
         check_array(np.ones((2, 3)), "a", shape=(None, 4))
     with pytest.raises(ValueError, match=r"a: got shape \(2,\), expected \(3\)"):
         check_array(np.ones(2), "a", shape=(3,))
+    with pytest.raises(TypeError, match=r"a: got dtype float32, expected float64; call a.astype\('float64'\)"):
+        check_array(np.ones(2, np.float32), "a", dtype=np.float64)
     with pytest.raises(TypeError, match=r"a: got dtype float64, expected float32; call a.astype\('float32'\)"):
         check_array(np.ones(2), "a", dtype="float32")
 
