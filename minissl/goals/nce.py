@@ -107,10 +107,10 @@ data N(0, Id) and noise N(0, 1.5² Id) in n dimensions (Id is the identity matri
 Equal means and covariances do not prevent it where the densities differ otherwise (Lee et al. 2023).
 
 **When the estimate is no density.** NCE never asks whether φ can be integrated. If p_d is in the model and N large, θ̂
-is near θ*, and φ can be. If not, θ̂ is the best classifier in the model, seen where the noise is, and may be improper.
+is near θ*, and φ can be. If not, θ̂ is the best classifier in the model, judged where the noise is, and φ may grow.
 Half the data at −2, half at 2, with unit spread, and noise half as wide as the data: within the noise the data thin out
-towards 0, so the Gaussian of the best classifier grows outwards, precision −0.25. (Where ln p_m is linear in θ, J is
-convex: no other minimum.) `estimate` then warns. Noise with the data's own moments cannot do this, whatever p_d is:
+towards 0, so the Gaussian of the best classifier grows outwards, precision −0.25, and `estimate` warns. (Where ln p_m
+is linear in θ, J is convex: no other minimum.) Noise with the data's own moments cannot do this, whatever p_d is:
 
     [nce.14]  p_m Gaussian, p_n Gaussian with the mean and covariance of p_d: E ∂J/∂θ = 0 at p_m = p_n        (theorem)
 

@@ -129,7 +129,7 @@ NCE if its noise is mapped, too. So **whiten first**: this fixes A, up to rotati
 
     [score_matching.18]  ½ E‖ψ(x̃) + ξ/σ‖² = E[½‖ψ(x̃)‖² + Σⱼ∂ⱼψⱼ(x̃)] + n/(2σ²)      (theorem)
 
-J on p_σ, but for a constant (Vincent 2011). It needs no second derivatives, and any p_d will do; the price is σ > 0.
+J on p_σ, up to a constant (Vincent 2011). It needs no second derivatives, and any p_d will do; the price is σ > 0.
 
 **Overfitting.** On N samples, J of a flexible model has no minimum: narrow peaks at the samples, as in
 

@@ -68,7 +68,7 @@ from the encoder, which is fixed in this step; target x. They are two runs of `t
 `gan`; but here both descend the same J, so that there is no game, and nothing circles.
 
 **What β does.** Let β > 0. Multiply J at β = 1 and σ′ = √β σ by β: the first term becomes ‖x − f‖²/(2σ²). So J with β
-is, but for a constant, β times the ordinary J with another σ,
+is, up to a constant, β times the ordinary J with another σ,
 
     [vae.8]   J_β(σ) = β J₁(√β σ) + (n/2) (ln 2πσ² − β ln 2πβσ²)      (theorem)
 
@@ -94,7 +94,7 @@ covariances KL(q‖p(z | x)) is least for sⱼ² = σ²/Mⱼⱼ, and then
 that M = diag(d₁ … d_m). So, with (·)₊ for 0 where negative,
 
     [vae.12]  max bound = max E ln p(x), reached at W = (u₁ … u_m) diag(λᵢ − σ²)₊^½, b the mean of x,
-              μ(x) = M⁻¹Wᵀ(x − b), sᵢ² = σ²/dᵢ; only there, but for order and signs of the columns,
+              μ(x) = M⁻¹Wᵀ(x − b), sᵢ² = σ²/dᵢ; only there, up to order and signs of the columns,
               if λ₁ > … > λ_m > σ² and λ_m > λ_{m+1}      (theorem)
 
 (Lucas et al. 2019). Where PCA by reconstruction finds a plane only [pca.7], the noise in the bottleneck finds the axes.
