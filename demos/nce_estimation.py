@@ -382,9 +382,9 @@ demo.say(
 
 # %%
 NAMES = ("photographs", "mixed", "score matching, as mixed", "score matching, whitened")
-fig, axes = plt.subplots(SOURCES, len(NAMES), figsize=(6.8, 7.0))
+fig, axes = plt.subplots(SOURCES, len(NAMES), figsize=(4.9, 5.3))
 for column, title in zip(axes.T, NAMES, strict=True):
-    column[0].set_title(title, fontsize=9)
+    column[0].set_title(title.replace(", ", ",\n"), fontsize=9)
     for ax, image in zip(column, pictures[title], strict=True):
         ax.imshow(image[::2, ::2], vmin=np.quantile(image, 0.01), vmax=np.quantile(image, 0.99))
         ax.set_axis_off()
