@@ -34,8 +34,8 @@ by the sum of a geometric series; not to 1. So if E(g) is the same at every step
 and the means of m̂ and v̂ are E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: apart from ε, the first step
 has the size α in every component, whatever the scale of g.
 
-The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (3 to 4% of a
-step of a small network). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
+The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (2 to 7% of the
+time of training). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
 [optimizers.2] by c,
 
     [optimizers.4]   M ← β₁ M + g,    V ← β₂ V + g²,    c = √((1 − β₂ᵗ)/(1 − β₂))
