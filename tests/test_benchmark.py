@@ -17,6 +17,5 @@ def test_a_quick_run_writes_every_table(tmp_path):
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     shown = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))["shown"]
-    tables = [item["title"].split()[:2] for item in shown if item["kind"] == "table"]
-    expected = ["A training", "An epoch", "Parts of", "A step", "PCA: time", "Probe: time", "AR(p): time"]
-    assert [" ".join(words) for words in tables][:7] == expected
+    tables = {" ".join(item["title"].split()[:2]) for item in shown if item["kind"] == "table"}
+    assert tables >= {"A training", "An epoch", "Parts of", "A step", "PCA: time", "Probe: time", "AR(p): time"}

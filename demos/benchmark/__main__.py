@@ -140,9 +140,22 @@ demo.table(
     ["layers, batch, activation", "batches", *NAMES],
     epoch_rows,
 )
-below = [name for name in NAMES if any(np.median(r.get(name, 1)) < 0.95 for r in (*steps.values(), *epochs.values()))]
-if below:
-    demo.say(f"Below the floor: {', '.join(below)}, by matrix products of their own that are faster than NumPy's here.")
+
+# %% [markdown]
+# PyTorch and JAX have matrix products of their own. Where these are faster than NumPy's, no NumPy program can catch up
+# with them for large matrices, where little else counts.
+
+# %%
+FLOORS = {name: floor for name, floor in (("torch", networks.torch_floor), ("jax", networks.jax_floor)) if HERE[name]}
+rows = []
+for sizes, N, _ in SHAPES[: 1 if demo.quick else None] if FLOORS and not GPU else []:
+    x = np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32)
+    net = MLP(sizes, rng=0)
+    runs = {"floor": networks.floor(net, x, N)[0]} | {name: floor(net, x, N) for name, floor in FLOORS.items()}
+    t = timing.turns(runs, ROUNDS, SECONDS)
+    rows.append([f"{'-'.join(map(str, sizes))}, {N}", *(median(t[name] / t["floor"]) for name in FLOORS)])
+if rows:
+    demo.table(f"Matrix products of the peers over NumPy's, {conditions}", ["layers, batch", *FLOORS], rows)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharex=True, sharey=True)

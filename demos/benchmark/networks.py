@@ -37,6 +37,42 @@ def floor(net, x, N):
     return step, lambda: [step() for _ in range(len(x) // N)]
 
 
+def torch_floor(net, x, N):
+    """The same products by PyTorch."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    H, delta, W = ([torch.from_numpy(a) for a in part] for part in _operands(net, x, N))
+
+    def step():
+        for l in range(len(W)):
+            torch.mm(H[l], W[l])
+            torch.mm(H[l].T, delta[l])
+            if l > 0:
+                torch.mm(delta[l], W[l].T)
+
+    return step
+
+
+def jax_floor(net, x, N):
+    """The same products by JAX, in one compiled call."""
+    import jax
+
+    @jax.jit
+    def products(H, delta, W):
+        back = [(h.T @ d, d @ w.T) for h, d, w in zip(H[1:], delta[1:], W[1:], strict=True)]
+        return [h @ w for h, w in zip(H, W, strict=True)], back, H[0].T @ delta[0]
+
+    operands = jax.tree.map(jax.numpy.array, _operands(net, x, N))
+    return lambda: jax.block_until_ready(products(*operands))
+
+
+def _operands(net, x, N):
+    """Inputs and deltas of the layers, and their weights."""
+    H = [x[:N], *(np.full((N, n), 1e-3, np.float32) for n in net.sizes[1:-1])]
+    return H, [np.full((N, n), 1e-3, np.float32) for n in net.sizes[1:]], [W.copy() for W in net.weights]
+
+
 def training_step(net, batch, task, loss):
     """What `minissl.train` does with one batch."""
     return partial(_step, net, task, loss, Adam(), None, np.random.default_rng(0), batch, 1.0)

@@ -91,5 +91,6 @@ def peak(setup, run):
         f"before = largest(); {run}; print(largest() - before)"
     )
     command = [sys.executable, "-c", code, "--threads", str(THREADS)]
-    done = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1]) / 2**10
