@@ -558,8 +558,8 @@ def check_positive_definite(C, name, expected="a positive definite matrix"):
 def check_full_rank(x, name):
     """`x` (N, n) whose covariance has full rank: no column is constant or a linear function of the others, N > n."""
     centred = x - x.mean(axis=0, dtype=np.float64)
-    varies = x.max(axis=0) > x.min(axis=0)
-    d = np.where(varies, np.sqrt((centred * centred).mean(axis=0)), np.inf)
+    d = np.sqrt((centred * centred).mean(axis=0))
+    d = np.where((x.max(axis=0) > x.min(axis=0)) & (d > 0), d, np.inf)
     least = float(np.linalg.eigvalsh((centred / d).T @ (centred / d) / len(x))[0])
     if not least > x.shape[1] * max(float(np.finfo(x.dtype).eps) ** 2, 100 * float(np.finfo(np.float64).eps)):
         raise ValueError(
@@ -641,7 +641,8 @@ def check_labelled(features, labels, *, at_least=1):
     labels = labels.astype(np.int64, copy=False)
     counts = np.bincount(labels)
     if len(counts) < 2 or int(counts.min()) < at_least:
-        raise ValueError(f"labels: got classes of {counts} samples, expected two or more classes of {at_least} or more")
+        got = f"{in_short(counts.tolist())} samples of classes 0, 1, …"
+        raise ValueError(f"labels: got {got}, expected at least {at_least} of each, and two classes")
     return features, labels, len(counts)
 
 

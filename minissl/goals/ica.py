@@ -192,8 +192,9 @@ def mean_correlation(s: Array, found: Array) -> float:
 def _standardised(x):
     """Each column with mean 0 and variance 1; zeros where it does not vary."""
     centred = x - x.mean(axis=0, dtype=np.float64)
-    deviation = np.where(x.max(axis=0) > x.min(axis=0), np.sqrt((centred * centred).mean(axis=0)), np.inf)
-    return centred / deviation
+    centred = centred / np.where(x.max(axis=0) > x.min(axis=0), abs(centred).max(axis=0), np.inf)
+    deviation = np.sqrt((centred * centred).mean(axis=0))
+    return centred / np.where(deviation > 0, deviation, 1)
 
 
 def gaussianize_and_rotate(s: Array, angle: float) -> Array:

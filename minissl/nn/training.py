@@ -134,7 +134,8 @@ def train_epochs(
     penalties   {l: penalty of hidden layer l}
     rng         seed or Generator, for the order of the samples and everything random in the task
     checkpoint  a file to save to before the first epoch and after each. If it exists, training resumes after the last
-                epoch saved there, and ends with the same parameters, to the bit, as if it had never been interrupted
+                epoch saved there (only later ones are yielded; there may be none), with the random state of the file,
+                and ends with the same parameters, to the bit, as if it had never been interrupted
                 (on a GPU to rounding for an `EmbeddingMLP`, which adds in any order there).
 
     FloatingPointError if output, loss, gradient or step stops being finite; `net.theta` keeps its last finite value.

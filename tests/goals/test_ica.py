@@ -275,3 +275,11 @@ def test_the_other_solution_is_as_independent_as_the_truth_and_is_not_the_truth(
     assert mean_correlation(s, other) < 0.75
     assert mean_correlation(other, fast_ica(other, rng=0)(other)) > 0.99  # ICA is content with it
     assert np.array_equal(gaussianize_and_rotate(s, 0.0), s)
+
+
+def test_columns_whose_squares_underflow():
+    """Correlations do not depend on the unit; where variances cannot be computed, the error names x."""
+    s = np.random.default_rng(0).laplace(size=(50, 2))
+    assert mean_correlation(s * [1, 1e-170], s) == pytest.approx(1)
+    with pytest.raises(ValueError, match="x: the least eigenvalue of its correlation matrix is 0"):
+        fast_ica(s * [1, 1e-170], rng=0)
