@@ -49,7 +49,7 @@ BLUE, RED = OKABE_ITO[:2]
 # copied.
 
 # %%
-EPOCHS = 5 if demo.quick else 450
+EPOCHS = 5 if demo.quick else 600
 GAN_STEPS = 50 if demo.quick else 4000
 VAE_STEPS = 50 if demo.quick else 3000
 LATENT, SIGMA, BETAS = 16, 0.2, (0.25, 1.0, 4.0)
