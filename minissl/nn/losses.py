@@ -110,6 +110,6 @@ def softmax_cross_entropy(output: Array, target: Array) -> tuple[float, Array]:
     exp_Y = np.exp(Y)
     total = exp_Y.sum(axis=1, keepdims=True)
     value = (np.log(total[:, 0]) - Y[rows, target]).sum() / N  # [losses.3] ln Σₖ exp(Yₖ) − Y_c
-    delta = exp_Y / total  # [losses.3] exp(Yⱼ)/Σₖ exp(Yₖ) − [c = j]
-    delta[rows, target] -= 1
-    return value, delta / N
+    delta = exp_Y / (N * total)  # [losses.3] (1/N) (exp(Yⱼ)/Σₖ exp(Yₖ) − [c = j])
+    delta[rows, target] -= 1 / N
+    return value, delta
