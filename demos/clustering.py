@@ -115,7 +115,7 @@ def deep_cluster(pool, rng):
     net = minissl.MLP((INPUT, 800, 30), rng=rng)
     x = H = pool(images)
     for _ in range(ROUNDS):
-        clusters = k_means(H, 30, starts=3, rng=rng).labels
+        clusters = k_means(H, 30, starts=STARTS, rng=rng).labels
         net.weights[-1][:] = 0  # the numbers of the clusters mean nothing: forget the last ones
         net.biases[-1][:] = 0
         pairs = np.column_stack([images, clusters]).astype(x.dtype)
