@@ -31,7 +31,7 @@ demo = Demo(
     "Self-supervised learning performs probabilistic modelling: often computationally efficient, but statistically "
     "inferior to maximum likelihood.",
     "J = −(1/N) [Σᵢ ln h(xᵢ) + Σⱼ ln(1 − h(eⱼ))],  h = p_m/(p_m + ν p_n);   N Cov θ̂ → I⁻¹ − (1 + 1/ν) e_c e_cᵀ;   "
-    "J = E[½‖ψ‖² + Σᵢ ∂ᵢψᵢ],  ψ = ∇ ln p_m",
+    "J = E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ],  ψ = ∇ ln p_m",
     limits="Where data are drawn from the model, theory and measurement agree because all conditions hold; none of it "
     "says what happens if the model is wrong. The photographs are six, and every trial takes other parts of four of "
     "them: intervals are over parts, mixing matrices and noise, not over photographs. Times are those of this code.",
