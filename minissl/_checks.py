@@ -550,7 +550,7 @@ def check_positive_definite(C, name, expected="a positive definite matrix"):
     C = check_covariance(C, name)
     d = np.sqrt(np.where(C.diagonal() > 0, C.diagonal(), np.inf))
     least = float(np.linalg.eigvalsh(C / d / d[:, None])[0])
-    if not least > len(C) * float(np.finfo(C.dtype).eps):
+    if not least > 10 * len(C) * float(np.finfo(C.dtype).eps):
         raise ValueError(f"{name}: got {least:.1e} as least eigenvalue (diagonal scaled to 1), expected {expected}")
     return C
 
