@@ -41,6 +41,11 @@ time of training). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), a
     [optimizers.4]   M ← β₁ M + g,    V ← β₂ V + g²,    c = √((1 − β₂ᵗ)/(1 − β₂))
                      θ ← θ − [α c (1 − β₁)/(1 − β₁ᵗ)] M/(√V + c ε)
 
+Where a gradient has become zero for good, as that of a ReLU unit which is never active, u and M shrink by a factor in
+every step until they are *subnormal*, below 10⁻³⁸ in float32 (10⁻³⁰⁸ in float64), and there rounding stops them.
+Processors compute with such numbers up to a hundred times as slowly. So every hundred steps, what is on its way there
+is set to zero.
+
 An optimizer turns a gradient into a *step* and the caller adds it to the parameters. So the caller can look at the step
 before it is taken. It remembers the gradients of one network's parameters and serves that network alone.
 
@@ -78,6 +83,13 @@ from minissl._checks import (
 )
 
 
+def _forget(a: Array, t: int) -> None:
+    """Every hundred steps, set to zero what decays towards subnormal numbers, and is far too small to move anything."""
+    if t % 100 == 0:
+        limits = np.finfo(a.dtype)
+        a[np.abs(a) < float(limits.tiny / limits.eps)] = 0
+
+
 class SGD:
     """Stochastic gradient descent with momentum [optimizers.1]: `learning_rate` α > 0, `momentum` μ in [0, 1)."""
 
@@ -97,6 +109,7 @@ class SGD:
         self.t += 1
         u *= self.momentum
         u -= np.multiply(g, self.learning_rate * factor, out=scratch)  # [optimizers.1] u ← μ u − α g
+        _forget(u, self.t)
         return u
 
     def __repr__(self):
@@ -145,6 +158,7 @@ class Adam:
         c = ((1 - self.beta2**self.t) / (1 - self.beta2)) ** 0.5
         M *= self.beta1
         M += g  # [optimizers.4] M ← β₁ M + g
+        _forget(M, self.t)
         V *= self.beta2
         V += np.multiply(g, g, out=step)  # [optimizers.4] V ← β₂ V + g²
         np.sqrt(V, out=step)

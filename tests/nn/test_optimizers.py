@@ -110,6 +110,20 @@ def test_steps_allocate_nothing_and_keep_the_dtype(make):
     assert optimizer.step(g) is step
 
 
+@pytest.mark.parametrize("make", [Adam, SGD])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_decays_ends_in_zero_and_not_in_subnormal_numbers(make, dtype):
+    """After a gradient that was zero for 10,000 steps, no running sum is below the normal range, but at zero."""
+    optimizer, g = make(), np.array([1, 1], dtype)
+    optimizer.step(g)
+    g[0] = 0
+    for _ in range(9999):
+        step = optimizer.step(g)
+    assert step[0] == 0 and step[1] != 0
+    for a in optimizer.state:
+        assert np.all((a == 0) | (abs(a) >= np.finfo(dtype).tiny))
+
+
 def test_adam_in_float32_drifts_little_from_float64():
     """20,000 noisy steps on a quadratic: rounding must not pile up."""
     rng, h = np.random.default_rng(0), np.array([1.0, 10.0, 100.0])
