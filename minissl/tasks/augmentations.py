@@ -6,7 +6,7 @@
     q            q                    the place from where p takes its value                           (2,)
     B, t         B, t                 linear map and shift of one image                                (2, 2), (2,)
     φ, k, s      phi, k, s            angle of rotation, shear, scale                                  numbers
-    e            corner               the pixel above and left of q                                    (2,)
+    e            top, left            the pixel above and left of q: its row, its column               (2,)
     R            inside               rectangle that is erased                                         set of pixels
     z, σ         normal(…), sigma     noise from N(0, I), its standard deviation                       (N, h w), number
     x̄            mean                 mean of an image over its pixels                                 number
@@ -80,30 +80,28 @@ def _affine(shape, shift, rotation, shear, scale, x, rng):
     s = scale ** u[4]
     cos, sin = np.cos(phi) / s, np.sin(phi) / s
     B = np.stack([np.stack([cos, k * cos - sin], axis=1), np.stack([sin, k * sin + cos], axis=1)], axis=1)  # (N, 2, 2)
-    t = shift * u[:2].T[:, None]  # (N, 1, 2)
+    t = shift * u[:2].T[:, :, None]  # (N, 2, 1)
     rows, columns = np.arange(shape[0], like=x), np.arange(shape[1], like=x)
-    p = np.stack([np.repeat(rows, shape[1]), np.tile(columns, shape[0])], axis=1).astype(x.dtype)  # (h w, 2)
-    centre = np.asarray([(shape[0] - 1) / 2, (shape[1] - 1) / 2], dtype=x.dtype, like=x)
-    q = centre + t + (p - centre) @ B.swapaxes(1, 2)  # [augmentations.1] c + t + B (p − c)
+    p = np.stack([np.repeat(rows, shape[1]), np.tile(columns, shape[0])]).astype(x.dtype)  # (2, h w)
+    centre = np.asarray([[(shape[0] - 1) / 2], [(shape[1] - 1) / 2]], dtype=x.dtype, like=x)
+    q = centre + t + B @ (p - centre)  # [augmentations.1] c + t + B (p − c)
     return _interpolate(x, shape, q)
 
 
 @np.errstate(under="ignore")
 def _interpolate(x, shape, q):
-    """x(q) for places q (N, P, 2), zero outside the image [augmentations.2]."""
-    (h, w), rows = shape, np.arange(len(x), like=x)[:, None]
-    corner = np.floor(q)
-    weight = q - corner
-    out = np.zeros(q.shape[:2], dtype=x.dtype, like=x)
-    for i in (0, 1):
-        for j in (0, 1):
-            r = corner[..., 0].astype(np.int64) + i
-            c = corner[..., 1].astype(np.int64) + j
-            inside = (0 <= r) & (r < h) & (0 <= c) & (c < w)
-            pixel = np.where(inside, r * w + c, 0)
-            w_i = weight[..., 0] if i else 1 - weight[..., 0]
-            w_j = weight[..., 1] if j else 1 - weight[..., 1]
-            out += inside * w_i * w_j * x[rows, pixel]  # [augmentations.2] Σᵢⱼ wᵢ wⱼ x(e + (i, j))
+    """x(q) for places q (N, 2, P), zero outside the image [augmentations.2]."""
+    h, w = shape
+    framed = np.pad(x.reshape(-1, h, w), ((0, 0), (1, 2), (1, 2)))  # by zeros, which stand for all that is outside
+    row, column = np.clip(q[:, 0], -1, h), np.clip(q[:, 1], -1, w)
+    top, left = np.floor(row), np.floor(column)
+    image = np.arange(len(x), like=x)[:, None]
+    corner = (image * (h + 3) + top.astype(np.int64) + 1) * (w + 3) + left.astype(np.int64) + 1  # e, in `pixels`
+    pixels, down, right = framed.ravel(), row - top, column - left
+    out = np.zeros_like(row)
+    for i, w_i in ((0, 1 - down), (1, down)):
+        for j, w_j in ((0, 1 - right), (1, right)):
+            out += w_i * w_j * pixels[corner + i * (w + 3) + j]  # [augmentations.2] Σᵢⱼ wᵢ wⱼ x(e + (i, j))
     return out
 
 

@@ -62,9 +62,9 @@ def test_interpolation_against_scipy(seed, h, w):
     """At random places within and outside of the image the value equals that of scipy.ndimage.map_coordinates."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((2, h * w))
-    q = rng.uniform(-2, 8, (2, 20, 2))
+    q = rng.uniform(-2, 8, (2, 2, 20))
     padded = np.pad(x.reshape(2, h, w), ((0, 0), (1, 1), (1, 1)))
-    expected = [map_coordinates(padded[i], q[i].T + 1, order=1, mode="constant") for i in range(2)]
+    expected = [map_coordinates(padded[i], q[i] + 1, order=1, mode="constant") for i in range(2)]
     np.testing.assert_allclose(_interpolate(x, (h, w), q), expected, atol=1e-12)
 
 
