@@ -113,6 +113,7 @@ from minissl._checks import (
     check_one_output,
     check_positive_definite,
 )
+from minissl.nn.losses import softplus
 
 
 @np.errstate(under="ignore")
@@ -170,7 +171,7 @@ def logcosh(u: Array) -> tuple[Array, Array]:
     """ln f(u) and (ln f)′(u) = −ψ(u) for the logistic density [densities.3], elementwise."""
     u = check_array(u, "u", finite=False)
     a = math.pi / (2 * 3**0.5)
-    log_cosh = np.logaddexp(a * u, -a * u) - math.log(2)  # ln ½(eᵃᵘ + e⁻ᵃᵘ)
+    log_cosh = softplus(2 * a * u) - a * u - math.log(2)  # ln ½(eᵃᵘ + e⁻ᵃᵘ) = ln(1 + e²ᵃᵘ) − au − ln 2
     return -2 * log_cosh + math.log(a / 2), -2 * a * np.tanh(a * u)  # [densities.3] −2 ln cosh(au) + ln(a/2)
 
 

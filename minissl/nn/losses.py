@@ -41,8 +41,9 @@ Such a pair of output function and loss is called a *canonical link*. That a los
 suffice: with P(T = 1) = Φ(Y), the normal distribution function, in place of σ(Y), it still is one, but its gradient is
 not Φ(Y) − T.
 
-All three take logits, never probabilities, so that no exponential overflows and no logarithm meets a zero: ln(1 + eʸ)
-is computed as max(y, 0) + ln(1 + e^(−|y|)), and Σₖ exp(Yₖ) after the largest Yₖ is subtracted, which changes no ratio.
+The cross-entropies take logits, never probabilities, so that no exponential overflows and no logarithm meets a zero:
+ln(1 + eʸ), which is called *softplus*, is computed as max(y, 0) + ln(1 + e^(−|y|)), and Σₖ exp(Yₖ) after the largest Yₖ
+is subtracted, which changes no ratio.
 
 >>> import numpy as np
 >>> output = np.array([[0.0, np.log(3)]])
@@ -68,6 +69,13 @@ def sigmoid(y: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * y))
 
 
+@np.errstate(under="ignore")
+def softplus(y: Array) -> Array:
+    """ln(1 + eʸ), elementwise, as max(y, 0) + ln(1 + e^(−|y|)), which cannot overflow."""
+    y = check_array(y, "y", finite=False)
+    return np.maximum(y, 0) + np.log1p(np.exp(-np.abs(y)))
+
+
 @np.errstate(under="ignore", invalid="ignore")  # check_loss sees what is invalid
 def squared_error(output: Array, target: Array, weight: Array | None = None) -> tuple[float, Array]:
     """Mean over samples of the (weighted) sum of squares over components [losses.1]; its gradient in the output."""
@@ -88,7 +96,7 @@ def sigmoid_cross_entropy(output: Array, target: Array, weight: Array | None = N
     output, target, weight = check_components(output, target, weight)
     check_probabilities(target, "target")
     N = len(output)
-    surprise = np.logaddexp(0, output) - target * output  # [losses.2] ln(1 + exp Y) − T Y
+    surprise = softplus(output) - target * output  # [losses.2] ln(1 + exp Y) − T Y
     delta = sigmoid(output) - target  # [losses.2] σ(Y) − T
     if weight is not None:
         surprise = weight * surprise

@@ -38,7 +38,8 @@ def optimised(optimizer, g):
 
 # losses
 
-row("losses.sigmoid", losses.sigmoid, y=array(X, alone=True, any_shape=True, allowed=ELEMENTWISE))
+for elementwise in (losses.sigmoid, losses.softplus):
+    row(f"losses.{elementwise.__name__}", elementwise, y=array(X, alone=True, any_shape=True, allowed=ELEMENTWISE))
 for loss, bad in (
     (losses.squared_error, {}),
     (losses.sigmoid_cross_entropy, {"above 1": WEIGHT + 1, "below 0": -WEIGHT}),

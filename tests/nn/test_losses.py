@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minissl.nn import losses
 from minissl.nn.gradcheck import complex_step, relative_error, taylor_slope
-from minissl.nn.losses import sigmoid, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from minissl.nn.losses import sigmoid, sigmoid_cross_entropy, softmax_cross_entropy, softplus, squared_error
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(st.integers(2, 6), st.integers(2, 5))
@@ -139,6 +139,14 @@ def test_large_logits_neither_overflow_nor_lose_the_loss(dtype):
         assert value == pytest.approx(math.log(2))
         assert delta.tolist() == [[-0.25, 0.25], [0.25, -0.25]]
         assert squared_error(Y, -Y)[0] == pytest.approx(8e8)
+
+
+@given(st.floats(-700, 700))
+def test_softplus(z):
+    """ln(1 + eᶻ), as `math` computes it, to sixteen digits of the result, and of the difference ln(1 + eᶻ) − z."""
+    assert softplus(np.array([z]))[0] == pytest.approx(max(z, 0) + math.log1p(math.exp(-abs(z))), rel=1e-14)
+    assert softplus(np.array([z]))[0] - softplus(np.array([-z]))[0] == pytest.approx(z, rel=1e-14)
+    assert np.exp(softplus(np.array([min(z, 30)]))[0]) == pytest.approx(1 + math.exp(min(z, 30)), rel=1e-13)
 
 
 @given(st.floats(-700, 700))
