@@ -183,14 +183,15 @@ demo.figure(
 # Each part on its own, over the floor. Forward and backward hold the products; what they add is bias, activation and
 # its derivative. Where the sum is large, it is Adam: some ten passes over the parameters, among them a root and a
 # division, while each product sees them only once, for a whole batch. In the smallest network it is neither: every
-# call of the array library costs something, however little there is to compute.
+# call of the array library costs something, however little there is to compute. The last column is Adam in place as the
+# paper writes it, [optimizers.2]: what its scaled form [optimizers.4], which the library runs, saves.
 
 
 # %%
 def parts(sizes, N):
     """{what: function} of one training step of minissl."""
     x = np.asarray(np.random.default_rng(0).standard_normal((N, sizes[0]), dtype=np.float32), like=here)
-    net, twin, adam = (*(MLP(sizes, "tanh", rng=0, like=here) for _ in range(2)), Adam())
+    net, twin, adam, plain = *(MLP(sizes, "tanh", rng=0, like=here) for _ in range(2)), Adam(), networks.PlainAdam()
     H = net.forward(x)
     delta = squared_error(H[-1], x)[1]
     gradient = net.backward(H, delta)
@@ -202,20 +203,22 @@ def parts(sizes, N):
         "backward": lambda: net._backward(H, delta, {}),
         "Adam": lambda: adam.step(gradient),
         "check, move": lambda: np.add(twin.theta, check_finite(move, "step"), out=twin.theta),
+        "plain Adam": lambda: plain.step(gradient),
     }
 
 
 rows = []
 for sizes, N, _ in SHAPES[: 1 if demo.quick else None]:
     t = timing.turns(parts(sizes, N), ROUNDS, SECONDS, wait)
-    floor = t.pop("floor")
+    floor, plain = t.pop("floor"), t.pop("plain Adam")
     columns = t.pop("forward") + t.pop("backward"), *t.values()
-    rows.append([f"{'-'.join(map(str, sizes))}, {N}", *(median(part / floor) for part in (*columns, sum(columns)))])
+    columns = *columns, sum(columns), plain
+    rows.append([f"{'-'.join(map(str, sizes))}, {N}", *(median(part / floor) for part in columns)])
 one, two = np.ones_like(here), np.empty_like(here)
 call = np.median(timing.turns({"add": lambda: np.add(one, one, out=two)}, ROUNDS, SECONDS, wait)["add"])
 demo.table(
     f"Parts of a training step over its matrix products, tanh, {conditions}",
-    ["layers, batch", "forward and backward", "loss", "Adam", "check, move", "sum"],
+    ["layers, batch", "forward and backward", "loss", "Adam", "check, move", "sum", "plain Adam"],
     rows,
     f"A call that adds one number to another takes {1e6 * call:.2f} us.",
 )
