@@ -189,7 +189,7 @@ def objective(model: Callable, x: Array) -> Callable:
 def _objective(model, x, theta):
     N = len(x)
     psi, laplacian, vjp = check_model(model(theta, x), x, (N, None), (N,))
-    value = (0.5 * (psi * psi).sum(axis=1) + laplacian).sum() / N  # [score_matching.4] E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ]
+    value = (0.5 * np.vdot(psi, psi) + laplacian.sum()) / N  # [score_matching.4] E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ]
     return value, vjp(psi / N, np.full_like(laplacian, 1 / N))  # [score_matching.5] vjp(ψ/N, 1/N)
 
 
@@ -245,8 +245,9 @@ def ica_score(theta: Array, x: Array) -> tuple[Array, Array, Callable]:
     a = math.pi / (2 * 3**0.5)
     t = np.tanh(a * (x @ B.T))
     g = -2 * a * t  # [score_matching.12] g = −2a t
-    g1 = -2 * a**2 * (1 - t * t)  # [score_matching.12] g′ = −2a² (1 − t²)
-    g2 = 4 * a**3 * t * (1 - t * t)  # [score_matching.12] g″ = 4a³ t (1 − t²)
+    d = 1 - t * t
+    g1 = -2 * a**2 * d  # [score_matching.12] g′ = −2a² (1 − t²)
+    g2 = 4 * a**3 * t * d  # [score_matching.12] g″ = 4a³ t (1 − t²)
     squares = (B * B).sum(axis=1)  # ‖bₖ‖²
 
     def vjp(psi_bar, laplacian_bar):

@@ -125,7 +125,7 @@ class Gaussian(namedtuple("Gaussian", ["mean", "axes", "deviations"])):
         x = check_array(x, "x", shape=(None, len(mean)), like=mean)
         z = (x - mean) @ U / sigma
         # [noise.3] −½ ‖z‖² − Σₖ ln σₖ − (r/2) ln 2π
-        return -0.5 * (z * z).sum(axis=1) - np.log(sigma).sum() - len(sigma) / 2 * math.log(2 * math.pi)
+        return -0.5 * np.einsum("ij,ij->i", z, z) - np.log(sigma).sum() - len(sigma) / 2 * math.log(2 * math.pi)
 
 
 @np.errstate(under="ignore")

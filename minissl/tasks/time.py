@@ -201,7 +201,7 @@ def permutation_contrastive(output: Array, target: Array) -> tuple[float, Array]
     present = np.arange(2 * N, like=target) % N
     z, z_hat, beta = output[present, :m], output[target, m:-1], output[present, -1:]  # of 2N pairs, the real ones first
     difference = z - z_hat
-    y = beta - abs(difference).sum(axis=1, keepdims=True)  # [time.9] β(x) − Σₖ |zₖ(x) − ẑₖ(x′)|
+    y = beta - np.einsum("ik->i", abs(difference))[:, None]  # [time.9] β(x) − Σₖ |zₖ(x) − ẑₖ(x′)|
     value, dy = sigmoid_cross_entropy(y, (np.arange(2 * N, like=y) < N).astype(y.dtype)[:, None])
     pull = dy * np.sign(difference)
     delta = np.zeros_like(output)
