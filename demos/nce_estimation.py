@@ -21,8 +21,9 @@ from unnormalised import ALPHA, GRID, ML, SECONDS, SOURCES, TOTAL, by_model, pho
 from unnormalised import theory as quartic_theory
 
 from minissl.goals.densities import gaussian, gaussian_theta
-from minissl.goals.nce import asymptotic_covariance, estimate
+from minissl.goals.nce import asymptotic_covariance, estimate, information, parameter_scores
 from minissl.goals.optimal_noise import optimal_noise
+from minissl.nn.losses import sigmoid
 from minissl.tasks.noise import Gaussian, isotropic_gaussian
 
 demo = Demo(
@@ -79,7 +80,7 @@ def nce_gaussian(x, rng, nu):
 
 methods = {ML: likelihood_gaussian} | {f"NCE, ν = {nu}": functools.partial(nce_gaussian, nu=nu) for nu in NUS}
 known = repeated(methods, draw_gaussian, TRUTH, SIZES, TRIALS, "Gaussian")
-side = np.linspace(-7, 7, 57)
+side = np.linspace(-7, 7, 29)
 nodes = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
 weights = np.exp(gaussian(TRUTH, nodes)[0]) * (side[1] - side[0]) ** 2
 theory = [np.trace(asymptotic_covariance(gaussian, TRUTH, nodes, normal(1.0, 2), nu, weights)) for nu in (1e9, *NUS)]
@@ -109,7 +110,8 @@ demo.table(
 # For a Gaussian maximum likelihood is a formula, and nothing can be faster. So let the model be one whose integral
 # nobody has in closed form, ln φ = Σᵢ aᵢxᵢ⁴ + Σ_{i≤j} Kᵢⱼxᵢxⱼ, and pay for it:
 #
-# - by quadrature on a grid of 14 points per dimension: exact for our purposes, but 14ⁿ points;
+# - by quadrature on a grid of 14 points per dimension: exact for our purposes, but 14ⁿ points, of which half are
+#   enough, for φ(−x) = φ(x);
 # - by importance sampling, with as many samples of the same noise as NCE has (Geyer 1994): ln Z is estimated by the
 #   logarithm of the mean of φ/p_n.
 #
@@ -195,20 +197,21 @@ axes[0].set_xticks(SIZES, map(str, SIZES))
 axes[0].legend(fontsize=8)
 ENDS = {  # of a curve, where its name stands
     "score matching": (-1, (-8, -4)),
-    "ML, importance sampling, ν = 10": (-1, (-18, -10)),
-    QUADRATURE: (0, (-6, 0)),
+    "ML, importance sampling, ν = 10": (-1, (4, -18)),
+    QUADRATURE: (-1, (-6, -8)),
 }
 for name, values in unknown.items():
     mean, half = interval(values[:, :, ALPHA].T)
     colour, marker, line = STYLE[name]
     x = milliseconds(values)
     axes[1].errorbar(x, mean, half, color=colour, marker=marker, ls=line, ms=5, capsize=2)
-    words = name.replace(", quad", "\nby quad").replace("ML, importance ", "")
+    words = name.replace(", quad", " by quad").replace("ML, importance ", "")
     end, place = ENDS.get(name, (0, (6, 2)))
     side = "right" if place[0] < 0 else "left"
     axes[1].annotate(words, (x[end], mean[end]), place, textcoords="offset points", ha=side, color=colour, fontsize=8)
 axes[1].set(xscale="log", yscale="log", title=f"no formula for the integral: quartic, n = {n}")
 axes[1].set(xlabel="CPU milliseconds per estimate", ylabel="squared error of a and K")
+axes[1].set_xlim(right=2 * axes[1].get_xlim()[1])
 for axis in (axes[1].xaxis, axes[1].yaxis):
     axis.set_major_locator(LogLocator(subs=(1, 3)))
     axis.set_major_formatter("{x:g}")
@@ -220,7 +223,8 @@ demo.figure(
     "Right: without a formula for the integral, a grid costs the same for few data as for many; N = "
     f"{', '.join(map(str, QUARTIC_SIZES))} from the top of each curve down; sampling: by importance sampling.",
     alt="Left: four nearly level lines, that of NCE with as much noise as data far above the others. Right: error "
-    "against time; score matching is fastest, quadrature slowest, and NCE and importance sampling are in between.",
+    "against time: score matching is fastest; NCE and importance sampling take longer the more data there are, and "
+    "quadrature takes as long for few data as for many.",
     main=True,
 )
 demo.say(
@@ -244,7 +248,8 @@ demo.say(
 NORMAL = gaussian_theta([0.0], [[1.0]])
 WIDTH = 0.1
 x = np.arange(-9, 9 + WIDTH / 2, WIDTH)[:, None]
-weights = np.exp(gaussian(NORMAL, x)[0]) * WIDTH
+log_p = gaussian(NORMAL, x)[0]
+weights = np.exp(log_p) * WIDTH
 
 
 class Cells:
@@ -260,8 +265,12 @@ class Cells:
         return np.log(self.p)[np.clip(np.rint((u[:, 0] - x[0, 0]) / WIDTH).astype(int), 0, len(x) - 1)]
 
 
+g = parameter_scores(gaussian, NORMAL, x)
+
+
 def trace(noise, nu):
-    return np.trace(asymptotic_covariance(gaussian, NORMAL, x, noise, nu, weights))
+    P = sigmoid(np.log(nu) + noise.log_density(x) - log_p)
+    return np.trace(np.linalg.inv(information(g, P * weights))) - (1 + 1 / nu)  # [nce.7], [nce.10]
 
 
 def nce_normal(sample, rng, noise):
@@ -309,9 +318,10 @@ for nu, colour in zip(NUS, ("C0", "C1", "C3"), strict=True):
 axes[0].axvline(1, color="gray", ls="-", lw=0.8)
 axes[0].set(title="tr Σ by the width of the noise", xlabel="standard deviation of the noise (data: 1)", ylim=(3, 12))
 axes[0].legend(title="dashed: the best noise of all")
-axes[1].fill_between(x[:, 0], weights / WIDTH, color="0.88", lw=0, label="data")
+drawn = slice(*np.searchsorted(x[:, 0], (-4, 6.5)))
+axes[1].fill_between(x[drawn, 0], np.exp(log_p)[drawn], color="0.88", lw=0, label="data")
 for nu, colour in zip((0.1, 1, NUS[-1]), ("C2", "C0", "C3"), strict=True):
-    axes[1].plot(x[:, 0], best[nu].p, color=colour, label=f"best noise, ν = {nu}")
+    axes[1].plot(x[drawn, 0], best[nu].p[drawn], color=colour, label=f"best noise, ν = {nu}")
 axes[1].set(title="the best noise is not like the data", xlabel="x", ylabel="density", xlim=(-4, 6.5))
 axes[1].legend(loc="upper right", fontsize=9)
 demo.figure(
@@ -382,7 +392,7 @@ demo.say(
 
 # %%
 NAMES = ("photographs", "mixed", "score matching, as mixed", "score matching, whitened")
-fig, axes = plt.subplots(SOURCES, len(NAMES), figsize=(4.9, 5.3))
+fig, axes = plt.subplots(SOURCES, len(NAMES), figsize=(4.4, 4.8))
 for column, title in zip(axes.T, NAMES, strict=True):
     column[0].set_title(title.replace(", ", ",\n"), fontsize=9)
     for ax, image in zip(column, pictures[title], strict=True):
@@ -403,18 +413,20 @@ demo.figure(
 
 # %%
 AS_MIXED = "score matching, as mixed"
-checks = [by_model(available, seed, (SAMPLES // 4, SAMPLES)) for seed in SEEDS]
+checks = [by_model(available, seed, SAMPLES) for seed in SEEDS]
 distances = {key: {name: np.array([c[key][name] for c in checks]) for name in checks[0][key]} for key in checks[0]}
+distances["photographs", SAMPLES] = {name: values[:, 0] for name, values in scores.items()}
 demo.table(
     f"Amari distance × 1000 by the sources, {len(SEEDS)} seeds, mean ± 95% interval",
     ["", "ML", "score matching, whitened", "as mixed", "as mixed, relative to ML"],
     [
         [
             f"{kind}, N = {N}",
-            *(pm(1000 * d[name], 2) for name in (ML, "score matching, whitened", AS_MIXED)),
-            geometric(d[AS_MIXED] / d[ML]),
+            *(pm(1000 * distances[kind, N][name], 2) for name in (ML, "score matching, whitened", AS_MIXED)),
+            geometric(distances[kind, N][AS_MIXED] / distances[kind, N][ML]),
         ]
-        for (kind, N), d in distances.items()
+        for kind in ("photographs", "logistic sources")
+        for N in (SAMPLES // 4, SAMPLES)
     ],
 )
 

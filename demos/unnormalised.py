@@ -45,7 +45,8 @@ GRID = 14  # points per dimension
 def powers(x):
     """g of the quartic model: xᵢ⁴, xᵢxⱼ for i ≤ j, and 1."""
     j, k = np.triu_indices(x.shape[1])
-    return np.concatenate([x**4, x[:, j] * x[:, k], np.ones((len(x), 1))], axis=1)
+    squares = x * x
+    return np.concatenate([squares * squares, x[:, j] * x[:, k], np.ones((len(x), 1))], axis=1)
 
 
 def derivatives(x):
@@ -54,10 +55,11 @@ def derivatives(x):
     j, k = np.triu_indices(n)
     rows = n + np.arange(len(j))
     G = np.zeros((N, n + len(j), n))
-    G[:, range(n), range(n)] = 4 * x**3
+    squares = x * x
+    G[:, range(n), range(n)] = 4 * squares * x
     G[:, rows, j] += x[:, k]
     G[:, rows, k] += x[:, j]
-    laplacians = np.concatenate([12 * x**2, np.repeat([2.0 * (j == k)], N, axis=0)], axis=1)
+    laplacians = np.concatenate([12 * squares, np.repeat([2.0 * (j == k)], N, axis=0)], axis=1)
     return G, laplacians
 
 
@@ -76,20 +78,20 @@ def draw_quartic(N, rng, K):
     n, t = len(K), np.linspace(-5, 5, 20_001)
     S = np.triu(K, 1) + np.triu(K, 1).T
     largest = np.linalg.eigvalsh(S)[-1]
-    wider = np.exp(-0.25 * t**4 + (0.25 + largest / 2) * t**2)
+    wider = np.exp((0.25 + largest / 2 - 0.25 * t**2) * t**2)
     accepted = np.zeros((0, n))
     while len(accepted) < N:
         x = np.interp(rng.random((4 * N, n)), np.cumsum(wider) / wider.sum(), t)
-        ratio = np.exp(0.5 * ((x @ S) * x).sum(axis=1) - 0.5 * largest * (x**2).sum(axis=1))
+        ratio = np.exp(0.5 * np.einsum("ij,ij->i", x @ S - largest * x, x))
         accepted = np.concatenate([accepted, x[rng.random(len(x)) < ratio]])
     return accepted[:N]
 
 
 def on_a_grid(n):
-    """The powers at the nodes of a grid, without 1, and the logarithm of a cell's volume."""
+    """The powers at the nodes of half a grid, for φ(−x) = φ(x), without 1; logarithm of the volume of two cells."""
     side = np.linspace(-3.5, 3.5, GRID)
-    nodes = np.stack(np.meshgrid(*[side] * n), axis=-1).reshape(-1, n)
-    return powers(nodes)[:, :-1], n * np.log(side[1] - side[0])
+    nodes = np.stack(np.meshgrid(side[: GRID // 2], *[side] * (n - 1)), axis=-1).reshape(-1, n)
+    return powers(nodes)[:, :-1], n * np.log(side[1] - side[0]) + np.log(2)
 
 
 def likelihood(x, G, v, start):
@@ -260,18 +262,21 @@ def separate(photographs, seed, samples):
     return scores, pictures
 
 
-def by_model(photographs, seed, sizes):
-    """Amari distances without NCE for each size, of differences of photographs and of logistic sources, mixed alike.
+def by_model(photographs, seed, samples):
+    """{(sources, N): {method: Amari distance}} without NCE, of what `separate` leaves out: fewer data, other sources.
 
-    Photographs, mixing, samples and start are those of `separate`.
+    Photographs, mixing, samples and start are those of `separate`; logistic sources are mixed by the same matrices.
     """
     rng = np.random.default_rng(seed)
     sources, A = cut(photographs, rng), rng.standard_normal((SOURCES, SOURCES))
     s = np.diff(sources, axis=2).reshape(SOURCES, -1).T
-    s = s[rng.permutation(len(s))[: max(sizes)]]
+    s = s[rng.permutation(len(s))[:samples]]
     drawn = s.std(axis=0) * np.random.default_rng(100 + seed).logistic(scale=3**0.5 / np.pi, size=s.shape)
     return {
-        (kind, N): {name: amari(B @ A) for name, (B, _) in estimates(x[:N] @ A.T, copy.deepcopy(rng), nus=()).items()}
-        for kind, x in {"photographs": s, "logistic sources": drawn}.items()
-        for N in sizes
+        (kind, len(x)): {name: amari(B @ A) for name, (B, _) in estimates(x @ A.T, copy.deepcopy(rng), nus=()).items()}
+        for kind, x in (
+            ("photographs", s[: samples // 4]),
+            ("logistic sources", drawn[: samples // 4]),
+            ("logistic sources", drawn),
+        )
     }
