@@ -3,7 +3,8 @@
 #
 # Change an image at random, twice: the two results show the same thing. A network that finds the partner of each view
 # among the views of other images must look for what the changes leave alone. What these changes are is all that we tell
-# it. First the method is looked at where everything can be drawn or is known exactly, then it learns digits.
+# it. First the method is looked at where everything can be drawn or is known exactly, then it learns digits, by
+# InfoNCE; the losses without negatives, those of `tasks/noncontrastive.py`, are compared with it in `downstream`.
 
 # %%
 import sys
@@ -99,8 +100,9 @@ demo.figure(
     fig,
     "plane",
     "Where 2,000 points of the plane are put on the circle; colour: where each was, and a little width to see how many "
-    "there are. Alignment alone lets them fall together; InfoNCE keeps the groups, and the lower temperatures spread "
-    f"their points: uniformity {', '.join(f'{u:.2f}' for _, (_, u) in placed.values())} from the second picture on.",
+    "there are. Alignment alone lets them fall together; InfoNCE keeps the groups, and spreads their points less at "
+    f"τ = 2 than at 0.5 or 0.1: uniformity {', '.join(f'{u:.2f}' for _, (_, u) in placed.values())} from the second "
+    "picture on.",
     alt="Five circles of coloured points. Data: three arcs. Alignment alone: nearly all in one or two places. InfoNCE: "
     "three groups, narrow at τ = 2, wide at 0.5 and 0.1.",
 )
@@ -278,12 +280,13 @@ demo.table(
     f"Share of the nearest digits that are the same digit; {TEST} digits that the network has not seen",
     ["", "the nearest", "the 10 nearest", "the 100 nearest"],
     [[name, *(f"{hit[:, :n].mean():.3f}" for n in (1, 10, 100))] for name, hit in same.items()],
-    f"There are about {len(images) // 10} of each digit.",
+    f"One split of the images. There are about {len(images) // 10} of each digit.",
 )
 
 # %% [markdown]
-# An output of three numbers is, for the cosine, a point of the sphere, which can be drawn whole. The network below was
-# trained in the same way, but for this; the labels are only the ink.
+# An output of three numbers is, for the cosine, a point of the sphere, which can be drawn whole. In all else the
+# network below was trained in the same way. The labels took no part in it: they only say which figure to draw, and its
+# colour.
 
 # %%
 globe = learn(unlabelled, 0, outputs=3)(images[test])
@@ -331,8 +334,8 @@ demo.figure(
 # ## What matters
 #
 # One setting at a time, around strength 1, τ = 0.5, batches of 128 (that is the number of candidates). The measure is
-# that of `downstream`: a linear classifier of 50 labelled digits, judged on 300 that nothing has seen, here at the
-# second hidden layer. All are trained and judged on the same splits of the images.
+# that of `downstream`: a linear classifier trained on 50 labels and judged on 300 digits that nothing has seen, here at
+# the second hidden layer. All are trained and judged on the same splits of the images.
 
 
 # %%
@@ -386,7 +389,7 @@ axes[0].text(-0.4, np.mean(layers["pixels"]) + 0.005, "pixels", color="0.4", fon
 demo.figure(
     fig,
     "settings",
-    f"Accuracy of a linear classifier of {NUMBER} labelled digits; grey: {SPLITS} splits of the images, blue: their "
+    f"Accuracy of a linear classifier trained on {NUMBER} labels; grey: {SPLITS} splits of the images, blue: their "
     "mean; dotted: the same classifier on pixels.",
     alt="Accuracy against three settings. Without changes it is far lower than with them; temperature and batch size "
     "matter less.",
@@ -394,9 +397,10 @@ demo.figure(
 )
 demo.table(
     f"Accuracy with {NUMBER} labels by the layer that is probed, mean of {SPLITS} splits",
-    ["", "accuracy", "less the layer below the head"],
+    ["", "accuracy", "difference from the second hidden layer"],
     [[name, f"{np.mean(v):.3f}", f"{np.mean(v - base):+.3f}"] for name, v in layers.items()],
-    f"With {SPLITS} splits of the same images differences below about 0.02 mean nothing.",
+    f"The second hidden layer is the one below the head. With {SPLITS} splits of the same images, differences below "
+    "about 0.02 mean nothing.",
 )
 
 
@@ -416,7 +420,7 @@ if not demo.quick:
         "output."
     )
 demo.lesson(
-    f"Told only which changes leave a digit the same, a network lifts a linear classifier of {NUMBER} labels from "
+    f"Told only which changes leave a digit the same, a network lifts a linear classifier with {NUMBER} labels from "
     f"{np.mean(layers['pixels']):.2f} on pixels to {base.mean():.2f}; the same task without the changes gives "
     f"{scores['strength', 0.0].mean():.2f}.",
     f"{np.mean(layers['pixels']):.2f} → {base.mean():.2f}",
