@@ -40,9 +40,10 @@ HIDDEN = 16
 # %% [markdown]
 # ## The series
 #
-# Source and licence stand at the head of each file. `season` is the period of a season known beforehand, if any. Counts
-# of lynx are taken as logarithms and sunspots as square roots, as is usual, prices as logarithmic returns. The last
-# series is the *size* of the daily returns of IBM, whatever their sign.
+# Six series, listed in the code below with the period of a season known beforehand, if any, and the share that is the
+# past; source and licence stand at the head of each file. Counts of lynx are taken as logarithms and sunspots as square
+# roots, as is usual, prices as logarithmic returns. The last series is the *size* of the daily returns of IBM, whatever
+# their sign.
 
 
 # %%
@@ -304,10 +305,10 @@ demo.table(
 )
 chance = 0.05 * (len(rows) - len(unsure))
 demo.say(
-    "Does the non-linear model help? By at least 1%, with 1 outside the interval: better than linear: "
-    f"{'; '.join(better) or 'nowhere'}; worse: {'; '.join(worse) or 'nowhere'}. About {chance:.0f} of "
-    f"{len(rows) - len(unsure)} such intervals miss by chance. No verdict where the intervals cover less than 90%: "
-    f"{'; '.join(unsure) or 'nowhere'}."
+    "Does the non-linear model help? Counted where the ratio is at least 1% from 1, and 1 is outside the interval. "
+    f"Better than the linear model: {'; '.join(better) or 'nowhere'}. Worse: {'; '.join(worse) or 'nowhere'}. "
+    f"About {chance:.0f} of {len(rows) - len(unsure)} such intervals miss by chance. No verdict where the intervals "
+    f"cover less than 90%: {'; '.join(unsure) or 'nowhere'}."
 )
 changes = {
     (name, h): np.sqrt(r["errors"]["fed back"][h - 1].mean() / r["errors"]["weight decay"][h - 1].mean())
@@ -322,13 +323,16 @@ demo.say(
 )
 returned = one_ahead["IBM, daily return, %"]
 demo.say(
-    "IBM's return of the next day: linear model and network multiply the error of the mean of the past by "
-    f"{cell(returned['linear'], returned['mean'])} and {cell(returned['weight decay'], returned['mean'])}."
+    "Can IBM's return of the next day be predicted? In units of the error of the mean of the past, the error of the "
+    f"linear model is {cell(returned['linear'], returned['mean'])}, that of the network "
+    f"{cell(returned['weight decay'], returned['mean'])}."
 )
 
 
 # %% [markdown]
 # ## What a network needs where data are few
+#
+# The ratios of the first table again, in the order of the number of values that there are to learn from.
 
 # %%
 by_length = sorted(SERIES, key=lambda name: results[name]["split"])
@@ -384,9 +388,9 @@ demo.figure(
 # %% [markdown]
 # ## Forecast fans
 #
-# What is uncertain about the future is the shocks to come, and the model itself. With coefficients taken as known, fans
-# are too narrow. So each simulated future of the linear model draws its coefficients from the estimate's own
-# distribution, N(b̂, Cov b̂) [autoregression.4].
+# What is uncertain about the future is the shocks to come, and the model itself. A fan that takes the coefficients as
+# known leaves the second out. So each simulated future of the linear model draws its coefficients from the estimate's
+# own distribution, N(b̂, Cov b̂) [autoregression.4].
 
 # %%
 PATHS = 200 if demo.quick else 2000
@@ -434,11 +438,11 @@ demo.table(
     "Share of the future inside the linear model's 95% fan",
     ["series", "3 ahead, known", "3 ahead, uncertain", "12 ahead, known", "12 ahead, uncertain"],
     rows,
-    "Known: coefficients taken as known. All of one future: "
+    "Known: coefficients taken as known. Each series has one future: "
     + ", ".join(
         f"{short(name)} {results[name]['n']} years, {results[name]['n'] // 12} separate spans of 12" for name in shown
     )
-    + ". So few cannot tell 85% from 95%.",
+    + ". So few spans cannot tell 85% from 95%, nor which of the two fans is right.",
 )
 demo.say(
     "Twelve years ahead the uncertainty of the model widens the fan by a factor of "
@@ -467,7 +471,8 @@ demo.figure(
     fig,
     "fans",
     f"Forecasts of {steps} years by the linear model, from the end of the past (grey line): mean of the simulated "
-    "futures, and 95% of them (shaded). Dotted: the narrower fan of a model taken as known. Black: what came.",
+    "futures, and 95% of them (shaded). Dotted: the fan of a model taken as known. Black: what came. (A linear model "
+    "does not know that a root is not negative.)",
     alt="Two panels, sunspots and lynx. Each forecast continues the cycle and the fan follows it; most of what "
     "came lies inside.",
 )
