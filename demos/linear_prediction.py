@@ -23,7 +23,8 @@ demo = Demo(
     "linear_prediction",
     "Linear prediction, exactly",
     "Predict x(t) from x(t−1), x(t−2), …: the linear case has a closed form.",
-    "Cᵢ₊₁,ⱼ₊₁ = Cᵢⱼ + uₚ₋₁₋ᵢ uₚ₋₁₋ⱼ − u_{T−1−i} u_{T−1−j},    Cᵢⱼ = Σₜ uₜ₋ᵢ uₜ₋ⱼ",
+    "xₜ = a₀ + a₁ xₜ₋₁ + … + aₚ xₜ₋ₚ + eₜ;   Σₜ eₜ² is least where XᵀX b = Xᵀy,   b = (a₀, …, aₚ),   "
+    "rows of X: (1, xₜ₋₁, …, xₜ₋ₚ),   y: the xₜ",
     limits="The times are those of one order, one length and this machine; the advantage grows with the order. The "
     "standard errors are those of long series: with 100 values estimates are biased towards zero besides "
     "[autoregression.6]. Yule–Walker is at its worst here, on a nearly periodic series that is cut off at full height; "
@@ -34,9 +35,9 @@ demo = Demo(
 # %% [markdown]
 # ## Without the lagged matrix
 #
-# The same model twice: by its definition, with the lagged matrix [autoregression.2], and with the rows of C from one
-# another [autoregression.10]. Memory is what Python's own tracer sees beyond the input, time the shorter of two
-# runs.
+# The same model twice: by its definition, with the lagged matrix [autoregression.2], and with the rows of C, which are
+# sums of products of values at two lags, from one another [autoregression.10]. Memory is what Python's own tracer sees
+# beyond the input, time the shorter of two runs.
 
 
 # %%
@@ -81,8 +82,9 @@ demo.say(
 #
 # Three sinusoids and noise of 1e-6: twelve past values predict the next one to almost that noise. Yule–Walker is least
 # squares on the series continued with zeros on both sides (its mean is subtracted first). No predictor of sinusoids
-# foresees the step to zero. A few huge errors at the ends outweigh all the tiny ones between, and Yule–Walker gives
-# those up to lessen the former.
+# foresees the step to zero. A few huge errors at the ends outweigh all the tiny ones between, so Yule–Walker lets the
+# tiny ones grow in order to lessen the huge ones. The roots in the table are those of [autoregression.8]: if all lie
+# inside the unit circle, the model is stable.
 
 # %%
 t = np.arange(1000 if demo.quick else 5000)
