@@ -173,8 +173,8 @@ IDEAS = {
         "modules": ("gan", "vae"),
         "exercises": (
             "What is D* where the generator is perfect, and the discriminator's loss? `pytest --equation gan.6`",
-            "Give the discriminator half of its hidden units, or half of the steps. Does it still know its images by "
-            "heart, and are the generator's images better?",
+            "In `demos/generation.py`, give the discriminator half of its hidden units, or half of the steps. Does it "
+            "still know its images by heart, and are the generator's images better? `python -m demos generation`",
             "σ = 0.4 and β = 1, or σ = 0.2 and β = 4: what differs? `pytest --equation vae.8`",
         ),
     },
