@@ -19,7 +19,10 @@ The lecture's second goal, to reveal the structure. It is the last step of time-
 
 **Whitening** settles everything that covariances can say. (D is divided out so that units do not matter.)
 
-    [ica.1]   D⁻¹CD⁻¹ = U diag(d²) Uᵀ,    V = diag(d)⁻¹ Uᵀ D⁻¹,    E zzᵀ = V C Vᵀ = Id
+    [ica.1]   D⁻¹CD⁻¹ = U diag(d²) Uᵀ,    V = U diag(d)⁻¹ Uᵀ D⁻¹,    E zzᵀ = V C Vᵀ = Id
+
+Any rotation of white data is white; the U in front makes V a function of the covariances alone, whatever the signs and
+the order of the eigenvectors are.
 
 If s = Wz is to be white, too, then E ssᵀ = WWᵀ = Id: W is a rotation (or a reflection). Which one, covariances do not
 say, and for Gaussian data nothing does, as a rotated N(0, Id) is the same. ICA takes the one whose components are as
@@ -140,7 +143,7 @@ def fast_ica(x: Array, rng=None, iterations: int = 200, tolerance: float = 1e-8)
     centred = x - mean
     deviations = np.sqrt((centred * centred).mean(axis=0))
     variances, U = np.linalg.eigh((centred / deviations).T @ (centred / deviations) / N)  # d², U
-    V = U.T / np.sqrt(variances)[:, None] / deviations  # [ica.1] diag(d)⁻¹ Uᵀ D⁻¹
+    V = U / np.sqrt(variances) @ U.T / deviations  # [ica.1] U diag(d)⁻¹ Uᵀ D⁻¹
     z = centred @ V.T
     W = _nearest_rotation(np.asarray(check_rng(rng).standard_normal((n, n)), like=z))
     for iteration in range(1, iterations + 1):  # noqa: B007
