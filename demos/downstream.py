@@ -38,7 +38,7 @@ demo = Demo(
     "Y = H Wᵀ + 1 bᵀ,   J = (1/N) Σᵢ [ln Σₖ exp Yᵢₖ − Yᵢ_cᵢ] + (λ/2) ‖W‖²",
     {"--fashion-mnist": {"metavar": "DIR", "help": "folder with Fashion-MNIST in IDX format (ten minutes)"}},
     limits="One data set of small images of ten equally frequent classes. The changes of two views say what does not "
-    "matter in a digit; no other task here is told so much. All rows see unlabelled images of the distribution that "
+    "matter in an image; no other task here is told so much. All rows see unlabelled images of the distribution that "
     "they are judged on.",
 )
 if demo.options.fashion_mnist:  # 28 x 28 pixels; all but the first row get means over 2 x 2 of them
@@ -374,7 +374,7 @@ demo.table(
 # ## Features from elsewhere
 #
 # The lecture's foundation models are trained on other data, and more of them, than the task at hand has. Here the units
-# of the pooled windows are not random but learned, by noise contrast on windows: those of the digits themselves, or
+# of the pooled windows are not random but learned, by noise contrast on windows: those of the images themselves, or
 # windows of photographs. Then they are pooled as above, and the 160 numbers are probed.
 
 # %%
@@ -388,7 +388,7 @@ for seed, split in enumerate(splits):
     white = whitening(own, floor=0.1)
     for name, z in {
         "random units": None,
-        "units from windows of the digits": white(own),
+        "units from windows of the images": white(own),
         "units from windows of photographs": whitening(others, floor=0.1)(others),
     }.items():
         net = minissl.MLP((WINDOW**2, UNITS, 1), rng=seed)
@@ -397,14 +397,14 @@ for seed, split in enumerate(splits):
             trained(net, z, against_noise(fit_gaussian(z)), sigmoid_cross_entropy, **settings, label=name)
         pool = pooling(lambda q, net=net, white=white: net.features(white(q)), split[2])
         judge(elsewhere, name, pool(images), split)
-own, others = (f"units from windows of {name}" for name in ("the digits", "photographs"))
+own, others = (f"units from windows of {name}" for name in ("the images", "photographs"))
 table("Units learned on windows", elsewhere, dict.fromkeys([own, others], "random units"), "Gain: over random units.")
 
 # %% [markdown]
 # ## Write your own task
 #
 # A pretext task is any function (x, rng) → (input, target). Rotation prediction (Gidaris et al. 2018), how far was the
-# image turned?, is four lines, and needs nothing of the library but a loss. Is it a good question to ask of digits?
+# image turned?, is four lines, and needs nothing of the library but a loss. Is it a good question? A turned 6 is a 9, and a 0 is a 0.
 
 
 # %%
@@ -433,9 +433,7 @@ for seed, split in enumerate(splits[:FEWER]):
         trained(net, images[split[2]], task, softmax_cross_entropy, **settings)
         judge(turned, f"{name}, rotation", net.features(x), split)
 baselines = {f"{name}, rotation": f"{name}, untrained" for name in ("pixels", "pooled windows")}
-table(
-    "Rotation prediction", turned, baselines, "A turned 6 is a 9, and a 0 is a 0: what a digit is depends on its turn."
-)
+table("Rotation prediction", turned, baselines)
 
 # %% [markdown]
 # ## What was found
