@@ -198,8 +198,8 @@ def permutation_contrastive(output: Array, target: Array) -> tuple[float, Array]
     """
     output, target = check_pasts(output, target)
     N, m = len(output) // 2, output.shape[1] // 2
-    present = np.arange(2 * N, like=target) % N
-    z, z_hat, beta = output[present, :m], output[target, m:-1], output[present, -1:]  # of 2N pairs, the real ones first
+    presents, pasts = np.concatenate([output[:N], output[:N]]), output[target]  # of 2N pairs, the real ones first
+    z, z_hat, beta = presents[:, :m], pasts[:, m:-1], presents[:, -1:]
     difference = z - z_hat
     y = beta - np.einsum("ik->i", abs(difference))[:, None]  # [time.9] β(x) − Σₖ |zₖ(x) − ẑₖ(x′)|
     value, dy = sigmoid_cross_entropy(y, (np.arange(2 * N, like=y) < N).astype(y.dtype)[:, None])
