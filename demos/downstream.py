@@ -404,7 +404,8 @@ table("Units learned on windows", elsewhere, dict.fromkeys([own, others], "rando
 # ## Write your own task
 #
 # A pretext task is any function (x, rng) → (input, target). Rotation prediction (Gidaris et al. 2018), how far was the
-# image turned?, is four lines, and needs nothing of the library but a loss. Is it a good question? A turned 6 is a 9, and a 0 is a 0.
+# image turned?, is four lines, and needs nothing of the library but a loss. Is it a good question? A
+# turned 6 is a 9, and a 0 is a 0.
 
 
 # %%
