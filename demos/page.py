@@ -20,7 +20,10 @@ from pygments.token import Comment, Generic, Keyword, String
 HERE = before.ROOT / "demos"
 KINDS = {Comment: "i", Keyword: "b", String: "u", Generic.Prompt: "i"}  # of what has a colour in code: its element
 MENTION = re.compile(r"\[([a-z_]+\.\d+)\]")
-SUBSCRIPT = re.compile(r"(?<!\w)([A-Za-zα-ωΑ-Ω∫][\u0302\u0303]?)_(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*))(?![\w])")
+SUBSCRIPT = re.compile(
+    r"(?<![^\W\d¹])([A-Za-zα-ωΑ-Ω∫ẑŶĀ][\u0302\u0303]?[ᵢ′]?)_"
+    r"(?:\{([^}]+)\}|([A-Za-zα-ωŷ∞]{1,5}[₀-₉ᵢⱼₖ]*′?))(?![^\Wᵀ²])"
+)
 POWER, RAISED = re.compile(r"(\d)e\+?(-?)0*(\d+)\b"), str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 CODE_OR_ITEM = r"`[^`]+`|^ {4}.*$|^\s*\* "
 EMPHASIS = re.compile(rf"({CODE_OR_ITEM}|\*\*(?=\S)[^*]+\*\*|(?<![\w)\]*])\*(?=[\w(`])[^*]+\*(?!\*))", re.MULTILINE)
