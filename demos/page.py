@@ -83,6 +83,8 @@ class Text:
         rows = []
         for line in lines:
             cells = dict.fromkeys(starts, "")
+            for start in reversed(starts):  # where the column before is full, one space is left
+                line = f"{line[:start]} {line[start:]}" if line[start - 1 : start] == " " else line
             for match in re.finditer(r"\S+(?: \S+)*", line):
                 column = max(start for start in starts if start <= match.start() + 2)
                 cells[column] = f"{cells[column]} {match[0]}".strip()
