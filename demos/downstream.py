@@ -69,9 +69,9 @@ changes = compose(*changes, gaussian_noise(0.11))
 #
 # The images were parted into two halves once. Whatever was chosen (networks, epochs, the layer, how strong the changes
 # of two views are) was chosen with the labels of one half; what is shown uses labels, for training and for judging, of
-# the other. In each split some of that half are left for judging, and nothing has seen them. The features are centred,
-# each image's are brought to length one, and a linear classifier gets the labels; its penalty is chosen among three by
-# cross-validation within the labelled images.
+# the other. In each split some of that half are left for judging; nothing but label spreading (below) has seen them.
+# The features are centred, each image's are brought to length one, and a linear classifier gets the labels; its penalty
+# is chosen among three by cross-validation within the labelled images.
 #
 # All intervals are 95% intervals over splits. Splits of the same images are not independent: the variance of the mean
 # of J splits is taken to be 1/J plus the ratio of judged images to the rest, times the variance over splits (Nadeau &
@@ -204,7 +204,8 @@ table(
     "Whole images",
     whole,
     on_whole,
-    f"{TEST} judged images in each split, which nothing has seen. Gain: over the same network and layer, untrained. "
+    f"{TEST} judged images in each split, seen, without labels, by label spreading alone. Gain: over the same network "
+    "and layer, untrained. "
     f"Supervised: mean of the first {FEWER} splits.",
 )
 
@@ -214,7 +215,7 @@ table(
 # Windows of the image, whitened, go through random units, rectified above a threshold; each unit is averaged over the
 # four quarters of the image (Coates, Ng & Lee 2011), and the averages are brought to their principal components, the
 # same for all quarters. So an image is four quarters of 40 numbers each: 160 numbers, laid out like an image of 2 × 80
-# pixels in patches of 1 × 40. All tasks of this project apply to it as they do to pixels. Two views are still views of
+# pixels in patches of 1 × 40. All tasks above apply to it as they do to pixels. Two views are still views of
 # the image, changed, then pooled: here one of some that were prepared for each image.
 #
 # The tasks train 160-400 and an output; two views need one layer more, 160-256-256-64.
@@ -375,7 +376,8 @@ demo.table(
 #
 # The lecture's foundation models are trained on other data, and more of them, than the task at hand has. Here the units
 # of the pooled windows are not random but learned, by noise contrast on windows: those of the images themselves, or
-# windows of photographs. Then they are pooled as above, and the 160 numbers are probed.
+# windows of photographs. Then they are pooled as above, but without a threshold and with a lower floor of the
+# whitening, also the random ones, which are therefore not those of the last table; and the 160 numbers are probed.
 
 # %%
 photographs = [data.grey(data.photograph(name)) for name in data.TRAIN_PHOTOGRAPHS]

@@ -75,7 +75,7 @@ True 1.0 0.76
 **Was the truth found?** Order, sign and scale of the components cannot be known. So match them one to one, such that
 the absolute correlations are as large as possible together (linear assignment problem), and take their mean:
 
-    [ica.5]   mean correlation = max_π (1/n) Σₖ |R_kπ(k)|,    π one to one;  R of a constant component: 0
+    [ica.5]   mean correlation = max_π (1/n) Σₖ |R_{kπ(k)}|,    π one to one;  R of a constant component: 0
 
 **What it cannot do.** Let x = f(s) with any invertible f. Independence does not determine f, not even up to a function
 of each component (Hyvärinen & Pajunen 1999). Make each source Gaussian, rotate, and give each its distribution back:

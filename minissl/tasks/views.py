@@ -56,7 +56,7 @@ N candidates no more than ln N nats can be seen: hence large batches, and no tru
 
 *All other rows as candidates*, those of the same view as well (NT-Xent; SimCLR, Chen et al. 2020): 2N − 1 for each row,
 
-    [views.7]   J = (1/2N) Σᵢ [ln Σₖ≠ᵢ exp Sᵢₖ − Sᵢ_partner],    S = Ŷ Ŷᵀ/τ,    rows of Ŷ: ẑ₁ … ẑ_N, ẑ′₁ … ẑ′_N
+    [views.7]   J = (1/2N) Σᵢ [ln Σₖ≠ᵢ exp Sᵢₖ − S_{i,partner}],    S = Ŷ Ŷᵀ/τ,    rows of Ŷ: ẑ₁ … ẑ_N, ẑ′₁ … ẑ′_N
 
 Here the PMI is not the optimum: the other candidates come in pairs, vₖ with v′ₖ, and how well *they* go together says
 something, too. (For N = 2, v′₁ is the partner of v₁ with odds p(v₁, v′₁) p(v₂, v′₂) to p(v₁, v₂) p(v′₁, v′₂), not
