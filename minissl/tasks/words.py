@@ -134,7 +134,7 @@ def _next_word(context, x, rng):
     return x[:, :-1], x[:, -1]  # [words.1] (cᵢ₁, …, cᵢₖ), cᵢ,ₖ₊₁
 
 
-def perplexity(model, x: Array, batch_size: int = 1024) -> float:
+def perplexity(model, x: Array, batch_size: int = 256) -> float:
     """Perplexity [words.3] of a text, given as windows (N, k + 1) of word numbers: contexts and what followed.
 
     `model` is any function of contexts (N, k) that returns logits (N, V), such as log-probabilities: −∞ is allowed, and
