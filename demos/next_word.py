@@ -15,7 +15,7 @@ import before  # noqa: F401
 import numpy as np
 from gallery import Demo, plt, progress
 from scipy.sparse import csr_array
-from scipy.special import stdtrit
+from scipy.special import softmax, stdtrit
 
 import minissl
 from minissl.nn.schedules import constant, cosine
@@ -125,12 +125,12 @@ def kneser_ney(text, n, V):
         levels.append((table, once / max(1, once + 2 * twice)))
 
     def model(contexts):
-        P = np.full((len(contexts), V), 1 / V)
+        P = np.full((1, V), 1 / V)  # one row, as long as the context is empty
         for m, (table, D) in enumerate(levels):
-            N = table[contexts[:, contexts.shape[1] - m :] @ V ** np.arange(m)].toarray()
+            N = table[contexts[:, contexts.shape[1] - m :] @ V ** np.arange(m) if m else [0]].toarray()
             total, different = N.sum(axis=1, keepdims=True), (N > 0).sum(axis=1, keepdims=True)
             P = np.where(total > 0, (np.maximum(N - D, 0) + D * different * P) / np.maximum(total, 1), P)
-        return np.log(P)
+        return np.broadcast_to(np.log(P), (len(contexts), V))
 
     return model
 
@@ -144,7 +144,7 @@ def kneser_ney(text, n, V):
 
 
 # %%
-def network(text, validation, V, seed, rate=4e-3, schedule=cosine, decay=0.2):
+def network(text, validation, V, seed, rate=6e-3, schedule=cosine, decay=0.2):
     """The network of the epoch that is best on the validation text, and that of the last epoch."""
     net = minissl.EmbeddingMLP(V, CONTEXT, DIMENSION, (HIDDEN,), rng=seed)
     held_out, best, value = windows(validation, CONTEXT + 1), None, np.inf
@@ -154,7 +154,7 @@ def network(text, validation, V, seed, rate=4e-3, schedule=cosine, decay=0.2):
         next_word(CONTEXT),
         minissl.softmax_cross_entropy,
         epochs=EPOCHS,
-        batch_size=64,
+        batch_size=128,
         optimizer=minissl.Adam(rate),
         schedule=schedule,
         rng=seed,
@@ -171,8 +171,7 @@ def half_and_half(net, trigram):
     """The mean of the two models' probabilities, as log-probabilities."""
 
     def model(contexts):
-        Y = net(contexts).astype(float)
-        return np.logaddexp(Y - np.logaddexp.reduce(Y, axis=1, keepdims=True), trigram(contexts)) - np.log(2)
+        return np.log((softmax(net(contexts).astype(float), axis=1) + np.exp(trigram(contexts))) / 2)
 
     return model
 
@@ -280,7 +279,7 @@ demo.figure(
 found = {"weight decay, falling rate": with_decay, "neither": []}
 for seed in SEEDS:
     words, text, validation, test = split(seed, SHARES[0])
-    best, last = network(text, validation, len(words), seed, rate=2e-3, schedule=constant, decay=0)
+    best, last = network(text, validation, len(words), seed, rate=3e-3, schedule=constant, decay=0)
     held_out = windows(test, CONTEXT + 1)
     found["neither"].append([perplexity(best, held_out), perplexity(last, held_out)])
 found = {name: np.array(values) for name, values in found.items()}
