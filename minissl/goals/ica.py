@@ -184,7 +184,7 @@ def match_components(s: Array, found: Array) -> tuple[np.ndarray, np.ndarray]:
     """
     s, found = check_found(s, found)
     R = on_host(_standardised(s).T @ _standardised(found)) / len(s)
-    k, order = linear_sum_assignment(-abs(R))  # [ica.5] max_π Σₖ |R_kπ(k)|
+    k, order = linear_sum_assignment(-abs(R))  # [ica.5] max_π Σₖ |R_{kπ(k)}|
     return order, R[k, order]
 
 

@@ -448,7 +448,7 @@ def test_the_squared_error_falls_as_one_over_n():
 
 
 def test_estimation_is_reproducible_and_leaves_its_arguments_alone():
-    x, start = np.random.default_rng(0).standard_normal((50, 1)), STANDARD + 0.1
+    x, start = np.random.default_rng(0).standard_normal((500, 1)), STANDARD + 0.1
     before = x.copy(), start.copy()
     first, again = (estimate(gaussian, start, x, normal(), 2, rng=3) for _ in range(2))
     assert first.converged and first.theta.tobytes() == again.theta.tobytes()
