@@ -363,12 +363,14 @@ for seed, split in enumerate(splits[:FEWER]):
             trained(net, images[split[2]], two_views(changes), loss, **settings, label=name)
         judge(by_loss, name, net.features(images), split)
         ranks.setdefault(name, []).append(effective_rank(net(images)))
+first = {name: np.mean(values, axis=0)[0] for name, values in by_loss.items()}
+below = [name for name, value in first.items() if value < first["untrained"]]
 demo.table(
     f"Accuracy by loss, mean of {FEWER} splits",
     ["", *(f"{n} labels" for n in NUMBERS), "effective rank"],
     [[name, *(f"{v:.3f}" for v in np.mean(by_loss[name], axis=0)), f"{np.mean(ranks[name]):.1f}"] for name in by_loss],
     "Same settings for all, chosen for InfoNCE; others may do better with their own. Differences below about 0.02 mean "
-    "nothing.",
+    f"nothing. Worse with {NUMBERS[0]} labels than before training: {', '.join(below) or 'none'}.",
 )
 
 # %% [markdown]
