@@ -7,6 +7,8 @@ Digits: 1,797 handwritten digits of 8 x 8 pixels (Alpaydin & Kaynak 1998, UCI re
 Time series: in the folder demos/data/, source and licence at the head of each file.
 """
 
+import functools
+
 import before  # noqa: F401  one BLAS thread, before NumPy is loaded
 import numpy as np
 
@@ -14,8 +16,9 @@ TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "china")
 TEST_PHOTOGRAPHS = ("chelsea", "flower")
 
 
+@functools.cache
 def photograph(name):
-    """A colour photograph with values in [0, 1], shape (height, width, 3), float32."""
+    """A colour photograph with values in [0, 1], shape (height, width, 3), float32; read once."""
     if name in ("china", "flower"):
         from sklearn.datasets import load_sample_image
 
@@ -24,7 +27,9 @@ def photograph(name):
         import skimage.data
 
         image = getattr(skimage.data, name)()
-    return image.astype(np.float32) / 255
+    image = image.astype(np.float32) / 255
+    image.flags.writeable = False
+    return image
 
 
 def grey(image):
