@@ -43,7 +43,7 @@ demo = Demo(
 
 # %%
 SEEDS = range(10, 12 if demo.quick else 15)
-SAMPLES, EPOCHS = (2000, 20) if demo.quick else (10_000, 60)
+SAMPLES, EPOCHS = (2000, 20) if demo.quick else (10_000, 30)
 MEANS = np.array([[-1.5, -0.5], [1.5, -0.8], [0.3, 1.6]])
 FACTORS = np.array([[[0.6, 0.25], [0, 0.5]], [[0.5, -0.2], [0, 0.7]], [[0.45, 0], [0, 0.45]]])
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -89,7 +89,7 @@ for seed in SEEDS:
     rng = np.random.default_rng(seed)
     x = mixture(SAMPLES, rng)
     noise = fit_gaussian(x)
-    settings = {"epochs": EPOCHS, "batch_size": 1000, "learning_rate": 0.02, "label": f"density, seed {seed}"}
+    settings = {"epochs": EPOCHS, "batch_size": 500, "learning_rate": 0.03, "label": f"density, seed {seed}"}
     net = trained((2, 32, 32, 1), x, noise, NU, "tanh", rng=rng, **settings)
     learned = net(grid)[:, 0] + noise.log_density(grid) + np.log(NU)  # [noise.2] ln p_d = y* + ln p_n + ln ν
     results.append([judged(learned), judged(noise.log_density(grid))])
