@@ -10,8 +10,8 @@
 
 # %%
 import sys
+from collections import namedtuple
 from functools import partial
-from typing import NamedTuple
 
 sys.path += ["demos", "../demos"]  # for a notebook that is started elsewhere in the repository
 import data
@@ -54,22 +54,15 @@ RESPLIT = HELD_OUT / (N - HELD_OUT)
 interval, pm = (partial(f, resplit=RESPLIT) for f in (gallery.interval, gallery.pm))  # over splits of the same images
 LARGE = N > 10_000
 SEEDS = range(2 if demo.quick or LARGE else 5)
-BATCH, EPOCHS = (256, 5) if LARGE else (64, 5 if demo.quick else 80)
+BATCH, RATE, EPOCHS = (256, 4e-3, 5) if LARGE else (128, 8e-3, 5 if demo.quick else 80)
 WIDE, CODE = (n, 1024 if n > 500 else 4 * n, n), 8
 
 
-class Split(NamedTuple):
-    """Images less the mean training image, and their labels; noise made of the held-out ones."""
-
-    x: np.ndarray
-    y: np.ndarray
-    unseen: np.ndarray
-    truth: np.ndarray
-    noise: np.ndarray
-    mean: np.ndarray
+Split = namedtuple("Split", "x y unseen truth noise mean")  # x, unseen: images of which the labels are y, truth
 
 
 def split(seed):
+    """Images less the mean training image, and their labels; noise made of the held-out ones."""
     rng = np.random.default_rng(seed)
     held_out, rest = np.split(rng.permutation(N), [HELD_OUT])
     mean = images[rest].mean(axis=0)
@@ -78,12 +71,11 @@ def split(seed):
     return Split(images[rest] - mean, labels[rest], unseen, labels[held_out], noise, mean)
 
 
-def training(sizes, activation, x, task, seed, label, epochs=EPOCHS, batch=BATCH, penalties=None, bound=None):
+def training(sizes, activation, x, task, seed, label, epochs=EPOCHS, batch_size=BATCH, bound=None, **how):
     """The network after each epoch; `bound` is the greatest length that a row of the decoder may have."""
-    net, optimizer = minissl.MLP(sizes, activation, rng=seed), minissl.Adam(4e-3)
-    settings = {"epochs": epochs, "batch_size": batch, "optimizer": optimizer, "schedule": cosine}
-    losses = minissl.train_epochs(net, x, task, minissl.squared_error, penalties=penalties, rng=seed, **settings)
-    for _ in progress(losses, epochs, label):
+    net = minissl.MLP(sizes, activation, rng=seed)
+    how |= {"epochs": epochs, "batch_size": batch_size, "optimizer": minissl.Adam(RATE), "schedule": cosine}
+    for _ in progress(minissl.train_epochs(net, x, task, minissl.squared_error, rng=seed, **how), epochs, label):
         if bound is not None:
             rows = net.weights[-1]
             rows /= np.maximum(1, np.linalg.norm(rows, axis=1, keepdims=True) / bound)
@@ -268,7 +260,8 @@ for name, load in TABLES.items():
             x, unseen = standardised(load().data, np.random.default_rng(seed))
             axes = pca.by_svd(x, m)
             sizes = (x.shape[1], HIDDEN, m, HIDDEN, x.shape[1])
-            net = fit(sizes, ("tanh", "identity", "relu"), x, reconstruct(), seed, f"{name}, {m} units", batch=64)
+            how = {"epochs": min(50, EPOCHS), "batch_size": 64, "label": f"{name}, {m} units"}
+            net = fit(sizes, ("tanh", "identity", "relu"), x, reconstruct(), seed, **how)
             errors.append([error(through(axes), unseen), error(net, unseen), error(through(axes), x), error(net, x)])
         errors = tables[name, m] = np.array(errors)
         cells = [gallery.pm(errors[:, k], 3, 1 / 3) for k in (0, 1)]
@@ -301,7 +294,7 @@ for seed in SEEDS:
 
 # %%
 SIZE, UNITS = 10, 196
-WINDOWS, WINDOW_EPOCHS = (2000, 2) if demo.quick else (20_000, 20)
+WINDOWS, WINDOW_EPOCHS = (2000, 2) if demo.quick else (20_000, 14)
 PHOTOGRAPHS = (*data.TRAIN_PHOTOGRAPHS, *data.TEST_PHOTOGRAPHS)
 PAIRS = [PHOTOGRAPHS[k : k + 2] for k in range(0, 4 if demo.quick else 6, 2)]
 VARIANTS = {"no penalty": {}, "sparse": {"penalties": {1: l1(1.0)}, "bound": 1}}
@@ -327,7 +320,7 @@ for seed, pair in enumerate(PAIRS):
     noise = np.random.default_rng(seed).permuted(other, axis=0)
     for name, how in VARIANTS.items():
         sizes = (SIZE**2, UNITS, SIZE**2)
-        net = fit(sizes, "relu", seen, reconstruct(), seed, name, epochs=WINDOW_EPOCHS, batch=128, **how)
+        net = fit(sizes, "relu", seen, reconstruct(), seed, name, epochs=WINDOW_EPOCHS, **how)
         H, W = net.features(other), net.weights[0]
         zero = 100 * np.mean(H < 0.05 * H.max())
         measures.setdefault(name, []).append([*(error(net, a) for a in (other, noise)), zero, localised(W.T)])
@@ -365,15 +358,13 @@ demo.figure(
 
 # %%
 SIGMA, BLOCKS = 0.3, image_blocks((SIDE, SIDE), (SIDE // 4, SIDE // 4))
-TASKS = {  # name: (task, its linear optimum as a function of the covariance)
-    f"noise of {SIGMA}": (denoise(SIGMA), partial(wiener.denoising, sigma=SIGMA)),
-}
-for name, how in {
+MISSING = {  # p: probability of a hole
     "pixels missing": {"p": 0.5},
     "blocks missing": {"p": 0.25, "blocks": BLOCKS},
     "blocks missing (loss on them alone)": {"p": 0.25, "blocks": BLOCKS, "missing_only": True},
-}.items():  # p: probability of a hole
-    TASKS[name] = mask(**how), partial(wiener.masking, **how)
+}
+TASKS = {f"noise of {SIGMA}": (denoise(SIGMA), partial(wiener.denoising, sigma=SIGMA))}  # with its linear optimum
+TASKS |= {name: (mask(**how), partial(wiener.masking, **how)) for name, how in MISSING.items()}
 
 
 def psnr(estimate, truth, where):
