@@ -30,7 +30,7 @@ demo = Demo(
     "features are good for is not measured here.",
 )
 SIZE, SHRINK = 8, 4
-WINDOWS, HELD_OUT, EPOCHS = (2000, 500, 3) if demo.quick else (20_000, 2000, 20)
+WINDOWS, HELD_OUT, EPOCHS = (2000, 500, 3) if demo.quick else (20_000, 2000, 12)
 PHOTOGRAPHS = (*data.TRAIN_PHOTOGRAPHS, *data.TEST_PHOTOGRAPHS)
 task = colorize()
 
@@ -96,7 +96,7 @@ def network(x, pixels, rng, label):
     x = x[rng.choice(len(x), min(len(x), 4 * WINDOWS), replace=False)]
     mean = x.mean(axis=0)
     net = minissl.MLP((pixels, 128, 3 * pixels), "tanh", rng=rng)
-    settings = {"epochs": EPOCHS, "batch_size": 256, "schedule": cosine, "rng": rng}
+    settings = {"epochs": EPOCHS, "batch_size": 256, "optimizer": minissl.Adam(3e-3), "schedule": cosine, "rng": rng}
     for _ in progress(minissl.train_epochs(net, x - mean, task, minissl.squared_error, **settings), EPOCHS, label):
         pass
 

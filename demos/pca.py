@@ -174,7 +174,7 @@ demo.figure(
 # noise of the batches makes it.
 
 # %%
-m, epochs, seeds, EVERY = 8, 20 if demo.quick else 600, range(2 if demo.quick else 10), 4
+m, epochs, seeds, EVERY = 8, 20 if demo.quick else 400, range(2 if demo.quick else 10), 4
 target = pca.by_svd(digits.astype(np.float64), 64)
 floor = float(target.variances[m:].sum())
 saddle = float(target.variances[m - 1] - target.variances[m]) / floor  # axis m + 1 in place of axis m
@@ -183,7 +183,7 @@ y = digits - digits.mean(axis=0)
 
 def on_the_way(seed):
     """Angle to PCA's subspace and excess of the error over PCA's, at the start and every few epochs."""
-    net, optimizer = minissl.MLP((64, m, 64), activation="identity", rng=seed), minissl.Adam(5e-3)
+    net, optimizer = minissl.MLP((64, m, 64), activation="identity", rng=seed), minissl.Adam(7e-3)
     settings = {"epochs": epochs, "optimizer": optimizer, "schedule": cosine, "rng": seed}
     state = lambda: (sine(net.weights[1], target.W[:m]), ((net(y) - y) ** 2).sum(axis=1).mean() / floor - 1)  # noqa: E731
     yield state()
