@@ -413,7 +413,7 @@ def test_the_best_logit_is_the_log_ratio_of_the_densities():
 @pytest.mark.equation("time.11", "time.12")
 def test_nothing_but_order_sign_and_origin_is_left_open():
     """A linear encoder of mixed sources, given Σ ln p(s), ends at z = ±aₖsₖ, ẑ = ±aₖρₖs′ₖ, β = −Σ ln p(s), to 0.15."""
-    N = 8000
+    N = 16_000
     rng = np.random.default_rng(0)
     s, past = series(N, rng)
     rows = np.concatenate([s, past])
