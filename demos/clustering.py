@@ -72,11 +72,11 @@ demo.table(
 #
 # Two networks. One sees *pooled windows*, the 160 numbers of `downstream`: random units on whitened windows, averaged
 # over quarters of the image. It has 800 hidden units, and learns to tell them from Gaussian noise, or to remove noise.
-# Or it learns clusters of its own, *DeepCluster*: from pooled windows of the image under a random affine map, in which
-# of 30 clusters the features of the image itself are; in three rounds, each with new clusters. The other network sees
-# whole images, has three layers of 300 units, and learns which of *two views* under such maps belong together; its
-# output is compared by the cosine, so it is a point of a sphere. Only these two tasks know that a shifted digit is the
-# same.
+# Or it learns clusters of its own, *DeepCluster* (Caron et al. 2018): the features are put into 30 clusters, and the
+# network learns to tell the cluster of an image from pooled windows of the image under a random affine map; three
+# rounds, each with new clusters. The other network sees whole images, has three layers of 300 units, and learns which
+# of *two views* under such maps belong together; its output is compared by the cosine, so it is a point of a sphere.
+# Only these two tasks know that a shifted digit is the same.
 
 # %%
 UNITS, COMPONENTS, WINDOW, THRESHOLD, INPUT = 160, 40, 4, 0.5, 160
@@ -267,8 +267,8 @@ if not demo.quick:
         "intervals."
     )
 demo.lesson(
-    f"Ten clusters of learned features ({best}) name {scores[best][:, 0].mean():.1%} of the digits, those of pixels "
-    f"{scores['pixels'][:, 0].mean():.1%}: a pretext task has found the groups, without a label.",
+    f"Without a label, ten clusters of learned features ({best}) name {scores[best][:, 0].mean():.1%} of the digits, "
+    f"those of pixels {scores['pixels'][:, 0].mean():.1%}.",
     f"{scores[best][:, 0].mean():.0%}",
 )
 demo.finish()

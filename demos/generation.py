@@ -45,8 +45,8 @@ BLUE, RED = OKABE_ITO[:2]
 # standard deviations of the pixels), 50 steps each, then one last step that removes the noise that is left,
 # x + σ² s(x). *GAN* and *VAE*: 16 latent numbers each. All pixels are rounded to the grey values 0 … 16 that real
 # digits have; otherwise rounding alone would tell them apart. Judges: a classifier that is to tell the images from
-# held-out ones, and MMD²; a random forest that learned to read the training images; and the question whether these were
-# copied.
+# held-out ones, and MMD² (see `sampling`); a random forest that learned to read the training images; and the question
+# whether these were copied.
 
 # %%
 EPOCHS = 5 if demo.quick else 400
@@ -220,7 +220,8 @@ for ax, name in zip(axes, ("held-out images", "mixture of 30 Gaussians", *NETWOR
 demo.figure(
     fig,
     "digits",
-    f"20 images of each generator, drawn at random, and as many real ones. Hardest to tell from real: {winner}.",
+    "20 images of each generator, drawn at random, and as many real ones. Told apart: accuracy of a classifier that is "
+    "to tell them from real ones; chance 0.5.",
     alt="Five grids of twenty small digits: real ones, and those of four generators, most of them readable.",
     main=True,
 )
@@ -345,12 +346,15 @@ for name in GENERATORS:
         level.append(name)
     words += [f"{name} {gap:+.3f} ± {half:.3f}"] if name != winner else []
 if not demo.quick:
-    demo.say(f"Told from real digits more accurately than {winner}, split by split: {'; '.join(words)}.")
+    simple = " The mixture needs no network, and is among the best." if GENERATORS[1] in level else ""
+    demo.say(
+        f"Accuracy of telling from real digits, beside that of {winner}, split by split: {'; '.join(words)}.{simple}"
+    )
 demo.lesson(
-    f"Digits from {' and '.join(level)} are hardest to tell from real ones ("
-    f"{' and '.join(f'{apart[name]:.2f}' for name in level)}; chance 0.5); the GAN's ({apart['GAN']:.2f}) suffer from "
-    f"a discriminator that knows its images by heart (it takes {known.mean():.0%} of them for real, and "
-    f"{unseen.mean():.0%} of new digits), the VAE's ({apart['VAE']:.2f}) are blurred.",
+    "Hardest to tell from real digits are those from "
+    f"{' and '.join(f'{name} ({apart[name]:.2f})'.replace('mixture', 'a mixture') for name in level)}, where chance is "
+    f"0.5; the VAE's have {apart['VAE']:.2f}, the GAN's {apart['GAN']:.2f}: its discriminator takes {known.mean():.0%} "
+    f"of the images it learned from for real, and {unseen.mean():.0%} of new digits.",
     f"told apart {apart[winner]:.2f}",
 )
 demo.finish()

@@ -2,8 +2,8 @@
 # # Sampling: new data in the plane
 #
 # A classifier against noise, or an autoencoder that removes noise, has learned more than its task: the density of the
-# data, or its score, the direction in which the density grows. Chains that climb the score, shaken by just enough
-# noise, are samples. Another network needs no chains: a generator that learns to be taken for data. In the plane
+# data, or its score, the direction in which the density grows. Chains that follow the score, shaken by just enough
+# noise, end in samples. Another network needs no chains: a generator that learns to be taken for data. In the plane
 # everything can be seen; images come in `generation`.
 
 # %%
@@ -94,10 +94,10 @@ demo.figure(
 # ## In the plane: three routes
 #
 # *A density from telling data from noise.* The classifier's logit is ln p_data − ln p_noise − ln ν [noise.2]. So
-# ln p_data is known, and so is its score, by the gradient with respect to the input. The Metropolis-adjusted dynamics
-# need both. *Scores alone*, of a denoiser conditioned on the level of the noise, under annealed dynamics. *No density
-# at all*: a generator against a discriminator (GAN). Angle and moon are drawn at random for every sample, so that
-# fresh data differ from held-out data as samples do.
+# ln p_data is known, and so is its score, by the gradient with respect to the input. The Metropolis-adjusted
+# Langevin algorithm (MALA) needs both. *Scores alone*, of a denoiser conditioned on the level of the noise, under
+# annealed dynamics. *No density at all*: a generator against a discriminator (GAN). Angle and moon are drawn at random
+# for every sample, so that fresh data differ from held-out data as samples do.
 
 # %%
 EPOCHS = 1 if demo.quick else 40
@@ -210,7 +210,8 @@ demo.table(
         [route, *(pm(v[:, k], (1, 3)[k]) for v in by_shape.values() for k in (0, 1))]
         for route, by_shape in plane.items()
     ],
-    "MMD² is 0 on average where the two distributions are the same; told apart is then 0.5: see 'fresh data'. "
+    "MMD², the squared maximum mean discrepancy (Gretton et al. 2012), is 0 on average where the two distributions are "
+    "the same; told apart, the accuracy of a classifier, is then 0.5: see 'fresh data'. "
     f"MALA accepted {np.mean(acceptance):.0%} of its proposals. The GAN's discriminator ends with a loss of "
     f"{np.mean(discriminator_losses):.3f} nats; ln 2 = {math.log(2):.3f} is that of one which cannot tell [gan.6].",
 )
@@ -232,9 +233,9 @@ if not demo.quick:
         "generator is a continuous map of one Gaussian; so it joins modes that are apart by a few samples in between."
     )
 demo.lesson(
-    "Who can tell data from noise has learned the density: chains that follow its gradient from noise end in samples "
-    f"that are told from data with accuracy {apart['classifier, MALA']:.2f} (chance 0.5; the noise "
-    f"{apart['noise, where the chains start']:.2f}; fresh data {apart['fresh data']:.2f}).",
+    "A network that can tell data from noise has learned the density: chains that follow its gradient from noise end "
+    f"in samples that are told from data with accuracy {apart['classifier, MALA']:.2f}, on average over two shapes "
+    f"(chance 0.5; the noise {apart['noise, where the chains start']:.2f}; fresh data {apart['fresh data']:.2f}).",
     f"told apart {apart['classifier, MALA']:.2f}",
 )
 demo.finish()
