@@ -353,8 +353,8 @@ demo.figure(
 # ## Case 3: noise and holes
 #
 # The identity is no solution where the input is not the target. The linear optimum is known in closed form. Where only
-# what is missing counts, nothing is asked of the visible pixels, whose output is then anything: over all pixels it must
-# look worse; one would keep the visible ones as they are.
+# what is missing counts in the loss, nothing is asked of the visible pixels, whose output is then anything. So the
+# table judges all of them by the changed pixels alone; one would keep the others as they are.
 
 # %%
 SIGMA, BLOCKS = 0.3, image_blocks((SIDE, SIDE), (SIDE // 4, SIDE // 4))
@@ -390,7 +390,7 @@ for seed in SEEDS:
 decibels = {name: np.array(values) for name, values in decibels.items()}
 demo.table(
     "Held-out images: peak signal-to-noise ratio in dB, of the pixels that were changed",
-    ["", "input", "linear optimum", "network", "network less linear"],
+    ["", "input", "linear optimum", "network", "network − linear"],
     [[name, *(pm(v, 1) for v in values.T), pm(values[:, 2] - values[:, 1], 1)] for name, values in decibels.items()],
     f"Input: the corrupted image itself, holes filled with the mean image. Noise of standard deviation {SIGMA} changes "
     "all pixels; half of the pixels are missing, or a quarter of the blocks. Intensities go from 0 to 1.",
@@ -428,7 +428,7 @@ fig, ax = plt.subplots(figsize=(9, 3.4))
 middle, half = interval(np.array([gains[name] for name in ordered]).T)
 ax.errorbar(middle, ordered, xerr=half, fmt="o", ms=5, capsize=3)
 ax.axvline(0, color="grey", lw=0.8, ls=":")
-ax.set(xlabel="accuracy less that of as many random units, in points")
+ax.set(xlabel="accuracy gained over as many random units, in points")
 demo.figure(
     fig,
     "features",
@@ -466,8 +466,8 @@ demo.say(
 )
 gain = f"noise of {SIGMA}"
 demo.lesson(
-    f"Left free, a network learns to copy, noise too, and its features gain {pm(gains['no constraint'], 1)} points of "
-    f"accuracy over random weights; made to remove noise, they gain {pm(gains[gain], 1)}.",
+    f"Left free, a network learns to copy, even noise, and its features gain {pm(gains['no constraint'], 1)} points of "
+    f"accuracy over random weights; those of a network made to remove noise gain {pm(gains[gain], 1)}.",
     f"{gains[gain].mean():+.1f} points",
 )
 

@@ -376,7 +376,8 @@ demo.table(
         [name, pm(1000 * v[:, 0], 2), "1" if name == ML else relative(name), pm(v[:, 1], 4), pm(v[:, 2], 2)]
         for name, v in scores.items()
     ],
-    "Relative: geometric mean of the ratios within a seed. Correlation: between recovered and true photographs. The "
+    "Amari distance: of BA from a permutation with scaling, 0 to 1 (Amari, Cichocki & Yang 1996). Relative: geometric "
+    "mean of the ratios within a seed. Correlation: between recovered and true photographs. The "
     "second round's time comes on top of the first's. The model is not quite true of photographs, so that maximum "
     "likelihood need not be best.",
 )
@@ -445,9 +446,9 @@ demo.say(
 
 # %%
 demo.lesson(
-    f"A model can be estimated without its integral: on the quartic, NCE with ten noise samples per data point makes "
+    f"A model can be estimated without its integral: on the quartic, NCE with ten noise samples per data point has "
     f"{times('NCE, ν = 10')} times the squared error of maximum likelihood, and score matching, one linear solve, "
-    f"{times('score matching')} times; the more noise, the less is lost.",
+    f"{times('score matching')} times; the more noise, the less NCE loses.",
     f"NCE {times('NCE, ν = 10').split()[0]} ×, score matching {times('score matching').split()[0]} × the error of ML",
 )
 demo.finish()

@@ -29,8 +29,8 @@ demo = Demo(
     "P(v | c₁, …, cₖ) = exp(Y_v)/Σᵤ exp(Yᵤ),  Y = f(E_{c₁}, …, E_{cₖ});    perplexity = exp(−mean ln P)",
     limits="One text, a reference manual of 30,000 words that repeats itself; on another kind of text, or on millions "
     "of words, the order of the models may be another. Every unknown word counts as the one token that stands for "
-    "them, which lowers all perplexities alike. The network sees four words. Its settings were chosen on the "
-    "validation texts of two splits, by a few trials; the trigram has none to choose.",
+    "them, which lowers every perplexity. The network sees four words. Its settings were chosen on the validation "
+    "texts of two splits, by a few trials; the trigram's discounts follow from the counts.",
 )
 try:
     from pydoc_data.topics import topics
@@ -138,7 +138,7 @@ def kneser_ney(text, n, V):
 # %% [markdown]
 # ## The network
 #
-# A text this short is soon learnt by heart. Two remedies, chosen on a validation text. *Stopped early*: keep the
+# A text this short is soon learned by heart. Two remedies, chosen on a validation text. *Stopped early*: keep the
 # parameters of the epoch that is best there. *Weight decay*: after each epoch all parameters shrink by a fifth, times
 # the factor of the schedule by which the learning rate falls.
 
@@ -382,7 +382,7 @@ def untrained(words, seed):
 alike = [nearest_is_alike(trained, known) for known, trained, *_ in models.values()]
 alike_0 = [nearest_is_alike(untrained(known, seed), known) for seed, (known, *_) in models.items()]
 demo.say(
-    f"The nearest word is of the same group for a share of {pm(alike, 2)} of them, before training {pm(alike_0, 2)}."
+    f"For a share of {pm(alike, 2)} of them the nearest word is of the same group; before training, {pm(alike_0, 2)}."
 )
 
 # %% [markdown]
@@ -408,7 +408,7 @@ for name, model, temperature in (("Network", net, 0.5), ("Network", net, 1.0), (
     demo.say(f"{name}, temperature {temperature}: {paragraphs_by(model, temperature)}")
 demo.lesson(
     f"From {sizes[-1]:,} tokens a network learns to predict the next word with {pm(ratio[-1], 2)} times the perplexity "
-    f"of counts of three words; the mean of the two has {pm(mixed, 2)} times.",
+    f"of a trigram, smoothed counts of three words; the mean of their probabilities has {pm(mixed, 2)} times.",
     f"{ratio[-1].mean():.2f} times the perplexity",
 )
 demo.finish()

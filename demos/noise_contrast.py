@@ -258,7 +258,7 @@ demo.table(
     f"Accuracy in per cent, windows of a photograph left out against noise; {len(LEFT_OUT)} photographs",
     ["", "network", "network, eight positions", "rule on the length", "linear"],
     [[name, *(pm(column, 1) for column in values.T)] for name, values in scores.items()],
-    "Chance is 50. Intervals are over the photographs. On the five photographs learned from the network has "
+    "Chance is 50. Intervals are over the photographs. On the five that it has learned from, the network has "
     + "; ".join(f"{pm(values, 1)} ({name})" for name, values in seen_scores.items())
     + ".",
 )
@@ -288,13 +288,14 @@ weak = int(np.argmin(abs(STRENGTHS - 0.5)))
 demo.figure(
     fig,
     "strength",
-    "The same noise, weaker or stronger, its spectrum unchanged. Of noise at half the strength the network calls "
-    f"{curves[:, 0, weak].mean():.0f}% noise on raw windows, the rule on the length {curves[:, 1, weak].mean():.0f}%, "
-    f"the network {curves[:, 2, weak].mean():.0f}% where contrast is divided out. (Very weak noise falls under the "
-    f"floor of that division.) Bands: 95% intervals over {len(LEFT_OUT)} photographs.",
-    alt="Share of noise recognised against its strength. Network and rule on the length have a sharp peak at the "
-    "strength they were trained on and are near zero elsewhere; the network on normalised windows stays near a hundred "
-    "per cent down to a quarter of the strength.",
+    "How much of the noise is called noise when it is made weaker or stronger, its spectrum unchanged. At half the "
+    f"strength the network calls {curves[:, 0, weak].mean():.0f}% of it noise on raw windows, the rule on the length "
+    f"{curves[:, 1, weak].mean():.0f}%, the network {curves[:, 2, weak].mean():.0f}% where contrast is divided out. "
+    "(Very weak noise falls under the floor of that division.) Bands: 95% intervals over "
+    f"{len(LEFT_OUT)} photographs.",
+    alt="Share of noise recognised against its strength. Network and rule on the length peak at the strength they were "
+    "trained on, the rule more sharply, and are near zero at half of it and at twice; the network on normalised "
+    "windows falls only where the noise is far weaker.",
     main=True,
 )
 
@@ -323,7 +324,7 @@ raw, divided = (scores[name] for name in list(CONDITIONS)[1:])
 more = {name: values[:, 1] - values[:, 2] for name, values in (("raw", raw), ("divided", divided))}
 share, clear = contrasted.T
 demo.say(
-    f"More than the rule on the length, photograph by photograph, the network (eight positions) gets {pm(more['raw'])} "
+    f"Over the rule on the length, photograph by photograph, the network (eight positions) gains {pm(more['raw'])} "
     f"points on raw windows and {pm(more['divided'])} where contrast is divided out. There the floor matters: "
     f"{share.mean():.0f}% of the windows have a variance of at least ten times the floor, so that contrast is truly "
     f"divided out. On these the accuracy is {pm(clear, 1)}%, on all {pm(divided[:, 1], 1)}%."

@@ -149,12 +149,12 @@ demo.figure(
 
 
 # %% [markdown]
-# ## Which segment? Time-contrastive learning
+# ## Which segment? Time-contrastive learning (TCL)
 # Five Laplacian sources, whose standard deviations jump at the border of each of 64 segments, mixed by one, two or
 # three layers. A network learns to tell the segment from x. Its last hidden layer has five units, and the theorem says
 # that they are |s₁| … |s₅| up to a linear map, for which FastICA is enough. The sign of s is lost: in a segment s and
 # −s are equally probable. So the comparison is with |s|, and for the other methods by the absolute values of their
-# components. (For one layer, the mixing is linear, and FastICA of x has nothing more to wish for.)
+# components. (With one layer the mixing is linear, and FastICA of x is the right method.)
 
 
 # %%
@@ -242,7 +242,8 @@ demo.figure(
 # The theorem asks for as many segments besides the first as there are sources: six for five. With fewer, the features
 # can be anything in some direction. The share of variance of |s| that is *linear in the features* shows this by itself;
 # the final ICA suffers besides, since the modulations of few segments are correlated by chance. The other two columns
-# are the bound ln K − L ≤ I(x; u), on new data: the mutual information is known here, as the densities are.
+# are the bound ln K − L ≤ I(x; u) [time.3], L being the loss on new data, and what it bounds: the mutual information is
+# known here, as the densities are.
 
 # %%
 COUNTS = (4, 16) if demo.quick else (4, 8, 16, 64)
@@ -278,14 +279,14 @@ for K in COUNTS:
     rows.append([K, over_seeds(scores), *(f"{np.mean(v):.3f}" for v in (linear, bound, exact))])
 demo.table(
     f"Five sources, mixing of two layers, {N:,} times in all: the number of segments",
-    ["segments K", "mean correlation with |s|", "|s| linear in h", "ln K − L, nats", "I(x; u), nats"],
+    ["segments K", "mean correlation with |s|", "|s| linear in the features", "ln K − L, nats", "I(x; u), nats"],
     rows,
     f"Mean (least to greatest) or mean of {len(SEEDS)} draws. The sources of another K are others, and so is I(x; u).",
 )
 
 
 # %% [markdown]
-# ## Real or permuted past? Permutation-contrastive learning
+# ## Real or permuted past? Permutation-contrastive learning (PCL)
 # Four stationary sources, each depending on its own past: s(t) = ρ s(t−1) + Laplacian innovation. No segments now. The
 # network sees pairs (x(t), x(t−1)), and pairs whose past is from another time. It embeds the present, z, and says what
 # the past lets it expect, ẑ; the two are compared component by component. The theorem promises the sources themselves,
@@ -452,7 +453,7 @@ demo.lesson(
     f"Behind a mixing of two layers, time-contrastive learning finds the sources' absolute values (mean correlation "
     f"{best:.3f}, FastICA {rival:.3f}) and permutation-contrastive learning the sources themselves "
     f"({np.mean(by_past[2]['PCL']):.3f}, FastICA {np.mean(by_past[2]['FastICA of x']):.3f}); with {COUNTS[0]} segments "
-    f"for five sources, too few, the first has {np.mean(by_count[COUNTS[0]]):.3f}.",
+    f"(too few for five sources) the former reaches {np.mean(by_count[COUNTS[0]]):.3f}.",
     f"{np.mean(by_past[2]['PCL']):.3f} against {np.mean(by_past[2]['FastICA of x']):.3f}",
 )
 demo.finish()

@@ -83,7 +83,7 @@ row of its real past, then that of its permuted one, π a random permutation; x�
 
 The network says three things of a row: z, ẑ and β, 2m + 1 outputs. Present and past are compared by components:
 
-    [time.9]   yᵢⱼ = β(xᵢ) − Σₖ |zₖ(xᵢ) − ẑₖ(x′ⱼ)|,    J = 1/(2N) Σᵢ [ln(1 + e^(−yᵢᵢ)) + ln(1 + e^(y_iπ(i)))]
+    [time.9]   yᵢⱼ = β(xᵢ) − Σₖ |zₖ(xᵢ) − ẑₖ(x′ⱼ)|,    J = 1/(2N) Σᵢ [ln(1 + e^(−yᵢᵢ)) + ln(1 + e^(y_{iπ(i)}))]
 
 Let δᵢⱼ = ∂J/∂yᵢⱼ for the 2N pairs in use [losses.2]; d|v| = sign(v) dv. Each row is in two pairs:
 
