@@ -368,7 +368,7 @@ def test_training_is_a_step_each_in_turn():
     encoder, decoder = network((3, 2), seed=1), network((1, 2, 3), seed=2)
     phi, theta = encoder.theta.copy(), decoder.theta.copy()
     E, D = network((3, 2), seed=1), network((1, 2, 3), seed=2)
-    options = {"optimizers": (SGD(0.02, momentum=0), SGD(0.05, momentum=0)), "schedule": linear, "beta": 2.0, "rng": 5}
+    options = {"optimizers": (SGD(0.002, momentum=0), SGD(0.005, momentum=0)), "schedule": linear, "beta": 2.0, "rng": 5}
     found = train_vae(encoder, decoder, x, sigma=0.9, steps=3, batch_size=4, **options)
     rng = np.random.default_rng(5)
     for k, J in enumerate(found):
@@ -381,7 +381,7 @@ def test_training_is_a_step_each_in_turn():
             return sum(naive_J(naive_output(E, phi, row), row, e, decode, 0.9, 2.0) for row, e in pairs) / 4
 
         assert J == pytest.approx(loss_E(phi), rel=1e-11)
-        phi = phi - 0.02 * (1 - k / 3) * complex_step(loss_E, phi)
+        phi = phi - 0.002 * (1 - k / 3) * complex_step(loss_E, phi)
         rng.permutation(4)
         rows, noise = x[rng.integers(20, size=4)], rng.standard_normal((4, 1))
 
@@ -390,7 +390,7 @@ def test_training_is_a_step_each_in_turn():
             decode = lambda z: naive_output(D, theta, z)  # noqa: E731
             return sum(naive_J(naive_output(E, phi, row), row, e, decode, 0.9, 0.0) for row, e in pairs) / 4
 
-        theta = theta - 0.05 * (1 - k / 3) * complex_step(loss_D, theta)
+        theta = theta - 0.005 * (1 - k / 3) * complex_step(loss_D, theta)
     np.testing.assert_allclose(encoder.theta, phi, rtol=1e-10)
     np.testing.assert_allclose(decoder.theta, theta, rtol=1e-10)
 
