@@ -364,7 +364,7 @@ def test_a_linear_vae_finds_the_principal_axes(beta):
 
 def test_training_is_a_step_each_in_turn():
     """Three pairs of plain steps, ever shorter, equal a loop that draws, differentiates by complex steps, and steps."""
-    x = np.random.default_rng(0).standard_normal((20, 3))
+    x = 0.3 * np.random.default_rng(0).standard_normal((20, 3))
     encoder, decoder = network((3, 2), seed=1), network((1, 2, 3), seed=2)
     phi, theta = encoder.theta.copy(), decoder.theta.copy()
     E, D = network((3, 2), seed=1), network((1, 2, 3), seed=2)
