@@ -141,8 +141,9 @@ def test_the_best_of_many_starts_is_the_best_of_all_codes(seed):
 
 def test_more_starts_are_no_worse():
     x, _ = blobs(0, N=200, K=12)
-    errors = [k_means(x, 12, starts=starts, rng=1).error for starts in (1, 4, 16)]  # the same first starts
-    assert errors == sorted(errors, reverse=True) and errors[-1] < errors[0]
+    found = [[k_means(x, 12, starts=starts, rng=rng).error for starts in (1, 4, 16)] for rng in range(5)]
+    assert all(errors == sorted(errors, reverse=True) for errors in found)  # the first starts are the same
+    assert any(errors[-1] < errors[0] for errors in found)
 
 
 def test_an_empty_cluster_takes_the_worst_sample():
