@@ -368,7 +368,8 @@ def test_training_is_a_step_each_in_turn():
     encoder, decoder = network((3, 2), seed=1), network((1, 2, 3), seed=2)
     phi, theta = encoder.theta.copy(), decoder.theta.copy()
     E, D = network((3, 2), seed=1), network((1, 2, 3), seed=2)
-    options = {"optimizers": (SGD(0.002, momentum=0), SGD(0.005, momentum=0)), "schedule": linear, "beta": 2.0, "rng": 5}
+    optimizers = SGD(0.002, momentum=0), SGD(0.005, momentum=0)
+    options = {"optimizers": optimizers, "schedule": linear, "beta": 2.0, "rng": 5}
     found = train_vae(encoder, decoder, x, sigma=0.9, steps=3, batch_size=4, **options)
     rng = np.random.default_rng(5)
     for k, J in enumerate(found):
