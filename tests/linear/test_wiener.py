@@ -16,7 +16,8 @@ from minissl.tasks.autoencoder import denoise, mask, score
 
 cupy = device()
 seeds = st.integers(0, 2**32 - 1)
-x = np.random.default_rng(0).standard_normal((7, 5)) @ np.random.default_rng(1).standard_normal((5, 5))
+mixing = np.eye(5) + 0.4 * np.random.default_rng(1).standard_normal((5, 5))
+x = np.random.default_rng(0).standard_normal((7, 5)) @ mixing
 x = x - x.mean(axis=0)
 C = x.T @ x / len(x)
 BLOCKS = [None, [0, 1, 0, 2, 1]]
