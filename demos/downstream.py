@@ -35,7 +35,7 @@ demo = Demo(
     "What the features are for: few labels, many unlabelled images",
     "Train on a large unlabelled set, give the features to a simple classifier of a small labelled set. The final "
     "measure of this kind of self-supervised learning is accuracy in the downstream task.",
-    "Y = H Wᵀ + 1 bᵀ,   J = (1/N) Σᵢ [ln Σₖ exp Yᵢₖ − Yᵢ_cᵢ] + (λ/2) ‖W‖²",
+    "Y = H Wᵀ + 1 bᵀ,   J = (1/N) Σᵢ [ln Σₖ exp Yᵢₖ − Y_{i,cᵢ}] + (λ/2) ‖W‖²",
     {"--fashion-mnist": {"metavar": "DIR", "help": "folder with Fashion-MNIST in IDX format (ten minutes)"}},
     limits="One data set of small images of ten equally frequent classes. The changes of two views say what does not "
     "matter in an image; no other task here is told so much. All rows see unlabelled images of the distribution that "

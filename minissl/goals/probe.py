@@ -22,7 +22,7 @@ the features make easy. Its accuracy on samples that it has not seen is the meas
 **The probe** is multinomial logistic regression (Bishop 2006, section 4.3.4): linear logits, the cross-entropy of
 their softmax [losses.3], and a penalty on the weights, not on the intercepts:
 
-    [probe.1]   Y = H Wᵀ + 1 bᵀ,    J(W, b) = (1/N) Σᵢ [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ] + (λ/2) ‖W‖²,    ‖W‖² = Σₖⱼ Wₖⱼ²
+    [probe.1]   Y = H Wᵀ + 1 bᵀ,    J(W, b) = (1/N) Σᵢ [ln Σₖ exp(Yᵢₖ) − Y_{i,cᵢ}] + (λ/2) ‖W‖²,    ‖W‖² = Σₖⱼ Wₖⱼ²
 
 By [losses.3] ∂J/∂Y = (P − T)/N. With dY = H dWᵀ + 1 dbᵀ, and a factor that crosses ⟨·,·⟩ as its transpose [mlp.2],
 
@@ -48,7 +48,7 @@ So the search stops at a gradient of λ/100, but not above 10⁻⁵ nor below 10
 
 **λ** is chosen on the labelled samples alone, by cross-validation over folds F (leave-one-out: N folds of one sample):
 
-    [probe.5]   CV(λ) = (1/N) Σ_F Σᵢ∈F [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ],    Y from the probe that was trained without F
+    [probe.5]   CV(λ) = (1/N) Σ_F Σᵢ∈F [ln Σₖ exp(Yᵢₖ) − Y_{i,cᵢ}],    Y from the probe that was trained without F
 
 **Features of an image** from a network trained on windows: it is applied to every window, and the results are averaged
 over the regions of a grid (Coates, Ng & Lee 2011, section 3.2, who sum). Where in a region something is then matters
@@ -222,7 +222,7 @@ def cross_validate_l2(
             theta = found.theta
             W, b = _parts(theta, H.shape[1])
             loss = softmax_cross_entropy(H[outside] @ W.T + b, c[outside])[0]
-            losses[k] += len(outside) / len(H) * float(loss)  # [probe.5] (1/N) Σ_F Σᵢ∈F [ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ]
+            losses[k] += len(outside) / len(H) * float(loss)  # [probe.5] (1/N) Σ_F Σᵢ∈F [ln Σₖ exp(Yᵢₖ) − Y_{i,cᵢ}]
     if failed:
         _warn(f"cross_validate_l2: {len(failed)} searches did not converge, from l2 = {max(failed):.0e} down")
     return candidates[int(losses.argmin())], losses
@@ -332,7 +332,7 @@ def _in_blocks(H: Array, c: Array, l2: float, W: Array, b: Array) -> tuple[float
         chosen = Y[right]
         exp_Y = np.exp(Y, out=Y)
         total = exp_Y.sum(axis=0)
-        value += (np.log(total) - chosen).sum(dtype=W.dtype)  # [probe.1] ln Σₖ exp(Yᵢₖ) − Yᵢ_cᵢ
+        value += (np.log(total) - chosen).sum(dtype=W.dtype)  # [probe.1] ln Σₖ exp(Yᵢₖ) − Y_{i,cᵢ}
         exp_Y /= total
         exp_Y[right] -= 1  # P − T
         dW += exp_Y @ h  # [probe.2] (P − T)ᵀ H
