@@ -453,6 +453,15 @@ def test_a_covariance_of_deficient_rank_has_no_gaussian(name):
         gaussian_theta(x.mean(axis=0), np.cov(x.T, bias=True))
 
 
+def test_rounding_makes_no_covariance_definite():
+    """A copy of a column, scaled: rounding leaves the least eigenvalue up to some n eps from zero, whatever the data."""
+    for seed in range(200):
+        x = np.random.default_rng(seed).laplace(size=(200, 4))
+        x[:, 3] = 1e-3 * x[:, 1]
+        with pytest.raises(ValueError, match="covariance: got .* as least eigenvalue"):
+            gaussian_theta(x.mean(axis=0), np.cov(x.T, bias=True))
+
+
 # Arguments
 
 

@@ -124,6 +124,17 @@ def test_what_decays_ends_in_zero_and_not_in_subnormal_numbers(make, dtype):
         assert np.all((a == 0) | (abs(a) >= np.finfo(dtype).tiny))
 
 
+@pytest.mark.parametrize("make", [Adam, SGD])
+@pytest.mark.parametrize(("dtype", "small"), [("float32", 1e-25), ("float64", 1e-250)])
+def test_small_gradients_are_not_forgotten(make, dtype, small):
+    """After 500 steps of a gradient g, u and M are the sums of geometric series, −α g/(1 − μ) and g/(1 − β₁)."""
+    optimizer = make()
+    for _ in range(500):
+        optimizer.step(np.array([small], dtype))
+    expected = small / (1 - 0.9) if make is Adam else -0.01 * small / (1 - 0.9)
+    assert optimizer.state[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_adam_in_float32_drifts_little_from_float64():
     """20,000 noisy steps on a quadratic: rounding must not pile up."""
     rng, h = np.random.default_rng(0), np.array([1.0, 10.0, 100.0])
