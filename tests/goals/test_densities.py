@@ -454,7 +454,7 @@ def test_a_covariance_of_deficient_rank_has_no_gaussian(name):
 
 
 def test_rounding_makes_no_covariance_definite():
-    """A copy of a column, scaled: rounding leaves the least eigenvalue up to some n eps from zero, whatever the data."""
+    """A copy of a column, scaled: rounding leaves the least eigenvalue up to some n eps from zero."""
     for seed in range(200):
         x = np.random.default_rng(seed).laplace(size=(200, 4))
         x[:, 3] = 1e-3 * x[:, 1]

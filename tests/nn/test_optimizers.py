@@ -132,7 +132,7 @@ def test_small_gradients_are_not_forgotten(make, dtype, small):
     for _ in range(500):
         optimizer.step(np.array([small], dtype))
     expected = small / (1 - 0.9) if make is Adam else -0.01 * small / (1 - 0.9)
-    assert optimizer.state[0] == pytest.approx(expected, rel=1e-5)
+    assert optimizer.state[0] == pytest.approx(expected, rel=1e-5, abs=0)
 
 
 def test_adam_in_float32_drifts_little_from_float64():
