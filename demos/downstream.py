@@ -116,7 +116,7 @@ def trained(net, x, task, loss, *, epochs, seed, label, batch_size=64, learning_
 
 
 def difference(scores, a, b, k=0):
-    """Mean and half-width of what row a has more than row b, for the number of labels in place k."""
+    """Mean and half-width of what row a has more than row b, for the number of labels in place k, on splits of both."""
     return interval([x[k] - y[k] for x, y in zip(scores[a], scores[b], strict=False)], RESPLIT)
 
 
@@ -379,7 +379,8 @@ demo.table(
 # The lecture's foundation models are trained on other data, and more of them, than the task at hand has. Here the units
 # of the pooled windows are not random but learned, by noise contrast on windows: those of the images themselves, or
 # windows of photographs. Then they are pooled as above, but without a threshold and with a lower floor of the
-# whitening, also the random ones, which are therefore not those of the last table; and the 160 numbers are probed.
+# whitening, also the random ones, which are therefore not the units of the pooled windows above; and the 160 numbers
+# are probed.
 
 # %%
 photographs = [data.grey(data.photograph(name)) for name in data.TRAIN_PHOTOGRAPHS]
@@ -408,8 +409,8 @@ table("Units learned on windows", elsewhere, dict.fromkeys([own, others], "rando
 # ## Write your own task
 #
 # A pretext task is any function (x, rng) → (input, target). Rotation prediction (Gidaris et al. 2018), how far was the
-# image turned?, is four lines, and needs nothing of the library but a loss. Is it a good question? A
-# turned 6 is a 9, and a 0 is a 0.
+# image turned?, is four lines, and needs nothing of the library but a loss. Is it a good question? A turned 6 is a 9,
+# and a 0 is a 0.
 
 
 # %%
@@ -467,8 +468,9 @@ if not demo.quick:
     demo.say(
         f"Beside raw pixels, two views on pixels: {beside(whole, 'two views', 'raw pixels')}, on pooled windows: "
         f"{beside({**whole, **pooled}, 'two views', 'raw pixels')}. On pixels, two views beside the supervised "
-        f"network, which gets the same views of the labelled images: {beside(whole, 'two views', '(supervised)')}. The "
-        f"output, which the loss sees, beside the layer kept: {beside(whole, 'two views, output', 'two views')}."
+        f"network, which gets the same views of the labelled images, on the first {FEWER} splits: "
+        f"{beside(whole, 'two views', '(supervised)')}. The output, which the loss sees, beside the layer kept: "
+        f"{beside(whole, 'two views, output', 'two views')}."
     )
     demo.say(
         f"Units learned from photographs beside those from the images' own windows: {beside(elsewhere, others, own)}."

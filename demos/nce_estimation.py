@@ -159,7 +159,7 @@ demo.table(
     "CPU milliseconds per estimate, quartic model, N = 2000, mean ± 95% interval",
     ["", *(f"n = {d}" for d in DIMENSIONS)],
     [[name, *(pm(1000 * cost[name][0, :, SECONDS], 1) for cost in costs)] for name in costs[0]],
-    f"The grid has {GRID}ⁿ points; the number of noise samples is the same for every n.",
+    f"The grid has {GRID}ⁿ points, of which half are computed; the number of noise samples is the same for every n.",
 )
 
 # %%

@@ -184,7 +184,7 @@ demo.figure(
 # its derivative. Where the sum is large, it is Adam: some ten passes over the parameters, among them a root and a
 # division, while each product sees them only once, for a whole batch. In the smallest network it is neither: every
 # call of the array library costs something, however little there is to compute. The last column is Adam in place as the
-# paper writes it, [optimizers.2]: what its scaled form [optimizers.4], which the library runs, saves.
+# paper writes it, [optimizers.2]; beside column Adam it shows what the scaled form [optimizers.4] of the library saves.
 
 
 # %%
