@@ -63,10 +63,10 @@ def cut(names, number, rng):
 # *Grey* repeats the luminance in all channels. *Mean colour* adds the mean difference from grey of all training pixels.
 # *Brightness* adds that of the training pixels of the same brightness, in 32 steps: the best guess that looks at one
 # pixel. *Linear* is the best linear map from window to window in closed form, E(xx̃ᵀ) E(x̃x̃ᵀ)⁻¹, [wiener.1]. The
-# *network* was chosen by leaving out one of four photographs at a time. The *network on one pixel* is the same network
-# with one pixel for its window, trained in the same way: what the network does better than that one it has from the
-# window. Luminance is given, so the networks' is put right afterwards; that of the other methods is exact. What is left
-# is error of colour alone.
+# *network* was chosen by leaving out one of four photographs at a time, its steps by the loss in training. The *network
+# on one pixel* is the same network with one pixel for its window, trained in the same way: what the network does better
+# than that one it has from the window. Luminance is given, so the networks' is put right afterwards; that of the other
+# methods is exact. What is left is error of colour alone.
 
 # %%
 NETWORKS = {"network on one pixel": 1, "network": SIZE**2}  # name: pixels of the window
