@@ -116,7 +116,7 @@ demo.table(
 #   logarithm of the mean of φ/p_n.
 #
 # These and NCE minimise with L-BFGS from the same start, and none computes a power of x twice. Score matching solves
-# ten linear equations, [score_matching.6]; it gives no c, so where it takes part, the error is that of a and K.
+# n(n + 3)/2 linear equations, [score_matching.6]; it gives no c, so where it takes part, the error is that of a and K.
 
 # %%
 QUARTIC_SIZES = (250, 500) if demo.quick else (250, 1000, 4000)
