@@ -31,7 +31,8 @@ demo = Demo(
     "J(A, C) = (1/N) Σᵢ ‖xᵢ − A cᵢ‖²,  cᵢ one of e₁ … e_K;   J ≥ λ_K + … + λₙ",
     limits="That there are ten groups, and that a shifted or turned digit is the same, was put in by people. Networks "
     "and clusters saw all images, the same for every seed: the intervals are over random starts, not over new images. "
-    "One data set; its classes are as frequent as one another, which k-means and an even spread over the sphere suit.",
+    "Settings were chosen on other seeds of the same images and labels. One data set; its classes are as frequent as "
+    "one another, which k-means and an even spread over the sphere suit.",
 )
 SEEDS = range(2 if demo.quick else 4)
 EPOCHS, ROUNDS = (1, 1) if demo.quick else (10, 3)

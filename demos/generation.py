@@ -31,8 +31,9 @@ demo = Demo(
     "x′ = x + (η/2) ∇ln p(x) + √η z;   GAN: J_D = −½ E ln D(x) − ½ E ln(1 − D(G(z)));   "
     "VAE: J = E [‖x − f(z)‖²/(2σ²) + (n/2) ln 2πσ² + β KL(q(z|x)‖p(z))]",
     limits="One small data set, splits of the same 1,797 images, three of them: the intervals are wide, and not those "
-    "of new writers. Every setting is one choice among many; the GAN in particular may gain from remedies that are "
-    "not tried. A classifier that tells samples from data says how well it can, not what is wrong with them.",
+    "of new writers. Settings were chosen on other splits of the same images; each is one choice among many, and the "
+    "GAN in particular may gain from remedies that are not tried. A classifier that tells samples from data says how "
+    "well it can, not what is wrong with them.",
 )
 SEEDS = range(2 if demo.quick else 3)
 BLUE, RED = OKABE_ITO[:2]

@@ -29,7 +29,7 @@ demo = Demo(
     "First learn a model of the distribution by self-supervised learning, then sample from it (MCMC).",
     "x′ = x + (η/2) ∇ln p(x) + √η z,   accepted with probability min(1, p(x′) k(x|x′)/(p(x) k(x′|x)))",
     limits="Two dimensions are no test of what images need; see `generation`. The learned density is wrong where there "
-    "are neither data nor noise. Three seeds, so intervals are wide.",
+    "are neither data nor noise. Three seeds, so intervals are wide. Settings were chosen on other seeds.",
 )
 SEEDS = range(2 if demo.quick else 3)
 BLUE, RED = OKABE_ITO[:2]

@@ -189,7 +189,7 @@ def objective(model: Callable, x: Array) -> Callable:
 def _objective(model, x, theta):
     N = len(x)
     psi, laplacian, vjp = check_model(model(theta, x), x, (N, None), (N,))
-    value = (0.5 * np.vdot(psi, psi) + laplacian.sum()) / N  # [score_matching.4] E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ]
+    value = (0.5 * np.einsum("ij,ij->i", psi, psi) + laplacian).sum() / N  # [score_matching.4] E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ]
     return value, vjp(psi / N, np.full_like(laplacian, 1 / N))  # [score_matching.5] vjp(ψ/N, 1/N)
 
 
