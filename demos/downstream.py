@@ -200,12 +200,12 @@ for seed, split in enumerate(splits):
 
 # %%
 on_whole = dict.fromkeys([*ON_PIXELS, "two views", "two views, output"], "untrained")
+judged = "seen, without labels, by label spreading alone" if "(label spreading)" in whole else "which nothing has seen"
 table(
     "Whole images",
     whole,
     on_whole,
-    f"{TEST} judged images in each split, seen, without labels, by label spreading alone. Gain: over the same network "
-    "and layer, untrained. "
+    f"{TEST} judged images in each split, {judged}. Gain: over the same network and layer, untrained. "
     f"Supervised: mean of the first {FEWER} splits.",
 )
 
