@@ -184,35 +184,34 @@ def k_means(x: Array, K: int, *, starts: int = 10, iterations: int = 300, rng=No
 
 def _spread_start(x, K, rng):
     """K samples, (K, n), drawn far from one another [clustering.4]."""
-    N, norms = len(x), _squared_norms(x)
+    N = len(x)
     chosen = [int(rng.integers(N))]
-    nearest = _squared_distances(x, x[chosen], norms)[:, 0]  # D(x)²
+    nearest = _squared_distances(x, x[chosen])[:, 0]  # D(x)²
     while len(chosen) < K:
         weight = on_host(nearest)
         total = weight.sum()
         i = rng.choice(N, p=weight / total if total > 0 else None)  # [clustering.4] P(i) = D(xᵢ)²/Σⱼ D(xⱼ)²
         chosen.append(int(i))
-        nearest = np.minimum(nearest, _squared_distances(x, x[chosen[-1:]], norms)[:, 0])
+        nearest = np.minimum(nearest, _squared_distances(x, x[chosen[-1:]])[:, 0])
     return x[chosen]
 
 
 def _lloyd(x, centres, iterations):
     """[clustering.3] and [clustering.2] in turn, until the labels change no more."""
-    norms = _squared_norms(x)
-    labels, nearest = _encode(x, centres, norms)
+    labels, nearest = _encode(x, centres)
     errors, converged = [float(nearest.mean())], False
     while not converged and len(errors) <= iterations:
         centres = _decoder(x, labels, centres)
         before = labels
-        labels, nearest = _encode(x, centres, norms)
+        labels, nearest = _encode(x, centres)
         errors.append(float(nearest.mean()))  # [clustering.1] (1/N) Σᵢ ‖xᵢ − A cᵢ‖²
         converged = bool((labels == before).all())
     return Clusters(centres, labels, errors, converged)
 
 
-def _encode(x, centres, norms=None):
+def _encode(x, centres):
     """The nearest centre of each sample, and the squared distance from it."""
-    squares = _squared_distances(x, centres, norms)
+    squares = _squared_distances(x, centres)
     return squares.argmin(axis=1), squares.min(axis=1)  # [clustering.2] argminₖ ‖xᵢ − aₖ‖²
 
 
@@ -230,18 +229,10 @@ def _decoder(x, labels, centres):
     return means
 
 
-def _squared_distances(x, centres, norms=None):
-    """‖xᵢ − aₖ‖², (N, K), as ‖x‖² − 2 xᵀa + ‖a‖², in float64 about a point amid the data: less cancels.
-
-    `norms` are the ‖xᵢ‖²: a search computes them once.
-    """
-    norms = _squared_norms(x) if norms is None else norms
-    return np.maximum(norms[:, None] - x @ (2 * centres.T) + _squared_norms(centres), 0)
-
-
-def _squared_norms(x):
-    """‖xᵢ‖², (N,)."""
-    return np.einsum("ij,ij->i", x, x)
+def _squared_distances(x, centres):
+    """‖xᵢ − aₖ‖², (N, K), as ‖x‖² − 2 xᵀa + ‖a‖², in float64 about a point amid the data: less cancels."""
+    squares = np.einsum("ij,ij->i", x, x)[:, None] - x @ (2 * centres.T) + np.einsum("ij,ij->i", centres, centres)
+    return np.maximum(squares, 0)
 
 
 def _about_centres(x, centres):
@@ -252,7 +243,7 @@ def _about_centres(x, centres):
 
 def _rounding(x):
     """What rounding may leave of a squared distance of zero."""
-    return 10 * float(np.finfo(x.dtype).eps) * float(_squared_norms(x).max())
+    return 10 * float(np.finfo(x.dtype).eps) * float(np.einsum("ij,ij->i", x, x).max())
 
 
 class Mixture(NamedTuple):
