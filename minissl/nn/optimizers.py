@@ -34,8 +34,8 @@ by the sum of a geometric series; not to 1. So if E(g) is the same at every step
 and the means of m̂ and v̂ are E(g) and E(g²): the bias is gone. At t = 1, m̂ = g and v̂ = g²: apart from ε, the first step
 has the size α in every component, whatever the scale of g.
 
-The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (2 to 7% of the
-time of training). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
+The class `Adam` keeps M = m/(1 − β₁) and V = v/(1 − β₂), which saves three passes over the parameters (a few per cent
+of the time of training). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), and multiplying numerator and denominator of
 [optimizers.2] by c,
 
     [optimizers.4]   M ← β₁ M + g,    V ← β₂ V + g²,    c = √((1 − β₂ᵗ)/(1 − β₂))
@@ -43,7 +43,7 @@ time of training). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β₂), a
 
 Where a gradient has become zero for good, as that of a ReLU unit which is never active, u and M shrink by a factor in
 every step until they are *subnormal*, below 10⁻³⁸ in float32 (10⁻³⁰⁸ in float64), and there rounding stops them.
-Processors compute with such numbers up to a hundred times as slowly. So every hundred steps, what is on its way there
+Processors compute with such numbers tens of times as slowly. So every hundred steps, what is on its way there
 is set to zero. (V is left alone: with β₂ = 0.999 it takes tens of thousands of steps to get there.)
 
 An optimizer turns a gradient into a *step* and the caller adds it to the parameters. So the caller can look at the step
