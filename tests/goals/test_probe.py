@@ -289,8 +289,10 @@ def test_the_small_problem_is_the_whole_one(seed, l2):
     g, theta = objective(H, c, l2), np.concatenate([small.W.ravel(), small.b])
     assert small.value == pytest.approx(whole.value, abs=1e-10)  # ‖gradient‖²/(2λ) ≤ 63 · 1e-14/0.02
     assert g(theta)[0] == pytest.approx(small.value, rel=1e-13)
-    error = (np.linalg.norm(g(theta)[1]) + np.linalg.norm(g(whole.theta)[1])) / l2  # [probe.4]
-    assert np.linalg.norm(small.W - W) <= error
+    slopes = g(theta)[1], g(whole.theta)[1]
+    apart = (theta - whole.theta) @ (slopes[0] - slopes[1])
+    assert l2 * np.linalg.norm(small.W - W) ** 2 <= apart + 1e-20  # [probe.4] between the two
+    error = (np.linalg.norm(slopes[0]) + np.linalg.norm(slopes[1])) / l2
     P = softmax(H @ W.T + b, axis=1)
     np.testing.assert_allclose(small.W, -(P - np.eye(3)[c]).T @ H / (8 * l2), atol=20 * error)
     unseen = np.random.default_rng(seed).standard_normal((5, 20))
