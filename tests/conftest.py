@@ -21,8 +21,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-settings.register_profile("minissl", deadline=None, max_examples=40, derandomize=False, print_blob=True)
-settings.load_profile("minissl")
+settings.register_profile("minissl", deadline=None, max_examples=40, derandomize=True, print_blob=True)
+settings.register_profile("other cases", settings.get_profile("minissl"), derandomize=False)
 
 derivations = pytest.StashKey[dict]()
 
@@ -42,6 +42,7 @@ def own_seeds(monkeypatch):
 
 
 def pytest_configure(config):
+    settings.load_profile("minissl" if config.getoption("--hypothesis-seed") is None else "other cases")
     N = config.getoption("--other-seeds")
     if N is not None:
 

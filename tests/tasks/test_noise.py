@@ -32,8 +32,8 @@ class Fixed:
 
 def correlated(N, n, seed, dtype="float64"):
     rng = np.random.default_rng(seed)
-    A = rng.standard_normal((n, n)) + 2 * np.eye(n)
-    return (rng.standard_normal((N, n)) @ A + rng.standard_normal(n)).astype(dtype)
+    A = np.linalg.qr(rng.standard_normal((n, n)))[0] * rng.uniform(0.5, 2, size=n)  # far from singular
+    return (rng.standard_normal((N, n)) @ A.T + rng.standard_normal(n)).astype(dtype)
 
 
 # --- data against noise ---------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ sizes = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 def correlated(N, n, seed, dtype="float64"):
     rng = np.random.default_rng(seed)
-    A = rng.standard_normal((n, n)) + 2 * np.eye(n)
-    return (rng.standard_normal((N, n)) @ A + rng.standard_normal(n)).astype(dtype)
+    A = np.linalg.qr(rng.standard_normal((n, n)))[0] * rng.uniform(0.5, 2, size=n)  # far from singular
+    return (rng.standard_normal((N, n)) @ A.T + rng.standard_normal(n)).astype(dtype)
 
 
 def fitted(features, pair):
