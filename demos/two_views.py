@@ -91,8 +91,9 @@ measures = {
 # %%
 fig, axes = plt.subplots(1, 5, figsize=(9, 2.3))
 around = np.random.default_rng(1).normal(1, 0.06, (len(points), 1))
+hues = 0.3 + 0.25 * np.cos(angle[:, None] - GROUPS)  # red, green, blue: how near to each group; nowhere pale
 for ax, (name, z) in zip(axes, [("data", points), *((name, z) for name, (z, _) in placed.items())], strict=True):
-    ax.scatter(*(around * z).T, c=angle % (2 * np.pi), cmap="twilight", s=1, rasterized=True)
+    ax.scatter(*(around * z).T, c=hues, s=1, rasterized=True)
     ax.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
     ax.set_title(name, fontsize=9)
     ax.spines[:].set_visible(False)
@@ -190,8 +191,8 @@ demo.figure(
     "bound",
     "What InfoNCE sees of the mutual information of Gaussian views (dotted) grows with the number of candidates and is "
     "less than ln N (grey). Circles, squares, triangles: the best critic; stars: a network that has learned one.",
-    alt="ln N − J against N from 2 to 512. The curve of I = 0.51 is level from N = 32 on, that of 3.32 at 512; that of "
-    "9.31 follows ln N all the way.",
+    alt="ln N − J against N from 2 to 512. The curve of I = 0.51 is nearly level from N = 128 on, that of 3.32 still "
+    "rises at 512; that of 9.31 follows ln N all the way.",
 )
 for (n, rho), values in learned.items():
     demo.say(
@@ -291,12 +292,14 @@ demo.table(
 # %%
 globe = learn(unlabelled, 0, outputs=3)(images[test])
 globe /= np.linalg.norm(globe, axis=1, keepdims=True)
+alike = labels[test][(globe @ globe.T - 2 * np.eye(TEST)).argmax(axis=1)] == labels[test]
+colours = "#0060c0 #b85c00 #0a7a20 #c81020 #6a40d0 #6b3a1e #c020a0 #5a5a5a #707000 #008080".split()
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.4))
 for ax, side, name in zip(axes, (1, -1), ("one half of the sphere", "the other half, from its own side"), strict=True):
     here = side * globe[:, 2] > 0
     flat = globe[here, :2] * [side, 1] / np.sqrt(1 + abs(globe[here, 2:]))  # equal areas stay equal (Lambert)
     for (u, v), c in zip(flat, labels[test][here], strict=True):
-        ax.text(u, v, str(c), color=plt.get_cmap("tab10")(c), fontsize=9, ha="center", va="center")
+        ax.text(u, v, str(c), color=colours[c], fontsize=9, ha="center", va="center")
     ax.add_patch(plt.Circle((0, 0), 1, fill=False, color="0.7"))
     ax.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal", title=name)
     ax.set_axis_off()
@@ -305,8 +308,8 @@ demo.figure(
     "sphere",
     f"Where a network with three outputs puts {TEST} digits that it has not seen, on the unit sphere. Nothing has told "
     "it that there are ten kinds.",
-    alt="Two discs full of coloured digits, which lie in groups, most of one digit each: zeros, twos, threes, fours, "
-    "fives and sixes by themselves, sevens beside eights and ones.",
+    alt="Two discs full of coloured digits, which lie in groups, most of one digit each. How often the nearest is the "
+    "same digit: " + ", ".join(f"{c} {100 * alike[labels[test] == c].mean():.0f}%" for c in range(10)) + ".",
 )
 
 # %%
@@ -318,7 +321,7 @@ for ax, name in zip(axes, ("pixels", "two views"), strict=True):
     shown = np.concatenate([hard[:, None], neighbours(spaces[name], 9)[hard]], axis=1)
     tiles(ax, -images[shown].reshape(-1, 8, 8), 10, f"nearest by {name}")
     for i, j in zip(*np.nonzero(labels[shown] != labels[hard, None]), strict=True):
-        ax.plot([9 * j, 9 * j + 7], [9 * i + 7.4] * 2, color="C1", ls="-", lw=2)
+        ax.plot([9 * j, 9 * j + 7], [9 * i + 7.4] * 2, color="C1", ls="-", lw=2, clip_on=False)
     ax.axvline(8, color="k", ls="-", lw=1)
 demo.figure(
     fig,
@@ -379,8 +382,8 @@ layers = {
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.0), sharey=True, width_ratios=[len(v) for v in VARIED.values()])
 for ax, (key, values) in zip(axes, VARIED.items(), strict=True):
     for k, value in enumerate(values):
-        ax.plot(np.full(SPLITS, k), scores[key, value], ".", color="0.7", ls="none")
-    ax.plot([scores[key, value].mean() for value in values], "o-", color="C0")
+        ax.plot(np.full(SPLITS, k), scores[key, value], ".", color="0.45", ls="none", zorder=3)
+    ax.plot([scores[key, value].mean() for value in values], "o-", ms=4, color="C0")
     ax.axhline(np.mean(layers["pixels"]), color="0.4", ls=":", lw=1)
     ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     ax.set(xlabel=NAMES[key], xlim=(-0.5, len(values) - 0.5))
