@@ -51,8 +51,8 @@ returns = 100 * np.diff(np.log(data.series("stocks", "IBM")))
 SERIES = {  # name: (values, season, share of the series that is the past)
     "Seattle, daily maximum, °C": (data.series("seattle", "temp_max"), 365.25, 0.75),
     "El Niño 1+2, monthly, °C": (data.series("elnino", "temperature"), 12, 0.75),
-    "Sunspots, yearly, root": (np.sqrt(data.series("sunspots", "sunspots")), None, 0.7),
-    "Lynx, yearly, log10": (np.log10(data.series("lynx", "lynx")), None, 0.7),
+    "Sunspots, yearly, √": (np.sqrt(data.series("sunspots", "sunspots")), None, 0.7),
+    "Lynx, yearly, log₁₀": (np.log10(data.series("lynx", "lynx")), None, 0.7),
     "IBM, daily return, %": (returns, None, 0.75),
     "IBM, size of return, %": (abs(returns), None, 0.75),
 }
@@ -362,15 +362,16 @@ demo.figure(
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(9, 4.8), sharex=True, sharey=True)
 styles = {"persistence": ":", "linear": "-", "weight decay": "--"}
+relative = {}
 for ax, name in zip(axes.flat, SERIES, strict=True):
     errors = results[name]["errors"]
     for (method, style), color in zip(styles.items(), ("black", "C0", "C1"), strict=True):
-        relative = np.sqrt(errors[method].mean(axis=1) / errors["mean"].mean(axis=1))
+        curve = relative[method, name] = np.sqrt(errors[method].mean(axis=1) / errors["mean"].mean(axis=1))
         label = "network" if method == "weight decay" else method
-        ax.plot(np.arange(1, len(relative) + 1), relative, style, color=color, label=label)
-    ax.axhline(1, color="0.6", lw=0.8, ls="-")
+        ax.plot(np.arange(1, len(curve) + 1), curve, style, color=color, label=label)
+    ax.axhline(1, color="0.6", lw=0.8, ls="-", zorder=0)
     ax.set_title(short(name), fontsize=10)
-axes[0, 0].set(ylim=(0, 2.5), xticks=HORIZONS)
+axes[0, 0].set(ylim=(0, None), xticks=HORIZONS)
 fig.supxlabel("steps ahead", fontsize=10)
 fig.supylabel("error / error of the mean", fontsize=10)
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -379,9 +380,11 @@ demo.figure(
     "errors",
     "What is predictable, and how far ahead? Error on the future against the horizon; 1 (grey) is the error of the "
     "mean of the past, with its season. The network has a weight decay.",
-    alt="Six panels of error against steps ahead, relative to the mean. One step ahead the linear model has "
-    + ", ".join(f"{short(n)} {against(one_ahead[n]['linear'], one_ahead[n]['mean'])[0]:.2f}" for n in SERIES)
-    + "; with the horizon all curves but persistence rise towards 1.",
+    alt="Six panels of error against steps ahead, relative to the mean. The linear model has, 1 and 12 steps ahead, "
+    + ", ".join("{} {:.2f} and {:.2f}".format(short(n), *relative["linear", n][[0, -1]]) for n in SERIES)
+    + "; the largest error of persistence is "
+    + ", ".join(f"{short(n)} {relative['persistence', n].max():.2f}" for n in SERIES)
+    + ".",
 )
 
 
@@ -410,7 +413,7 @@ def futures(result, past, steps, known):
     return forecast(each_by_its_own, np.repeat(past, PATHS, axis=0), steps, shocks).reshape(len(past), PATHS, steps)
 
 
-shown = {"Sunspots, yearly, root": (1700, "root of sunspots"), "Lynx, yearly, log10": (1821, "log10 of lynx trapped")}
+shown = {"Sunspots, yearly, √": (1700, "√(sunspots)"), "Lynx, yearly, log₁₀": (1821, "log₁₀(lynx trapped)")}
 # %% [markdown]
 # Whether 95% of the future lies inside can be counted over all years from which to look ahead, though these overlap.
 
@@ -471,8 +474,8 @@ demo.figure(
     fig,
     "fans",
     f"Forecasts of {steps} years by the linear model, from the end of the past (grey line): mean of the simulated "
-    "futures, and 95% of them (shaded). Dotted: the fan of a model taken as known. Black: what came. (A linear model "
-    "does not know that a root is not negative.)",
+    "futures, and 95% of them (shaded). Dotted: the fan of a model taken as known. Line with dots: the series itself. "
+    "(A linear model does not know that a root is not negative.)",
     alt="Two panels, sunspots and lynx. Each forecast continues the cycle and the fan follows it; most of what "
     "came lies inside.",
 )
