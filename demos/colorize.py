@@ -200,10 +200,13 @@ demo.figure(
     fig,
     "photographs",
     "Each photograph, coloured by a network that has learned from the other five, and what that gains over grey. "
+    "Here a pixel is the mean of what all windows over it say; the gains in the tables are those of single windows. "
     f"Worse than grey, by the windows of the table: {worse or 'none'}; by networks that have seen the photograph: "
     f"{again or 'none'}.",
     alt="Six photographs in three rows: grey, as coloured by the network, and as they are. The network's colours are "
-    "faint and brownish; the true ones are often others.",
+    "often others than the true ones. Colourfulness in single windows, as a share of the truth's: "
+    + ", ".join(f"{share:.1f} ({name})" for share, name in zip(shares[:, net], PHOTOGRAPHS, strict=True))
+    + ".",
     main=True,
 )
 demo.table(

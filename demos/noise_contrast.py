@@ -338,7 +338,8 @@ demo.lesson(
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 2))
-titles = f"real: {LEFT_OUT[-1]}, left out", "noise of the same covariance"
+fig.get_layout_engine().set(wspace=0.08)
+titles = f"real: {LEFT_OUT[-1]}, left out", "noise, covariance of the other five photographs"
 for ax, rows, title in zip(axes, pictures, titles, strict=True):
     scaled = without_mean(rows).reshape(-1, SIZE, SIZE)
     tiles(ax, scaled / np.abs(scaled).max(axis=(1, 2), keepdims=True), 8, title, limits=(-1, 1))
@@ -351,6 +352,7 @@ demo.figure(
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.5))
+fig.get_layout_engine().set(wspace=0.08)
 for ax, name in zip(axes, list(CONDITIONS)[1:], strict=True):
     W, V = networks[name].weights[:2]
     strongest = np.argsort(-np.linalg.norm(W, axis=0) * np.linalg.norm(V, axis=1))[:32]

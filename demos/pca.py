@@ -90,14 +90,16 @@ def signed(ax, images, columns, title):
 
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.1))
+fig.get_layout_engine().set(wspace=0.08)
 for ax, (name, x) in zip(axes, sets.items(), strict=True):
     side = int(x.shape[1] ** 0.5)
     signed(ax, pca.by_svd(x, AXES).W.reshape(-1, side, side), 8, f"{name}: the first {AXES} axes")
 demo.figure(
     fig,
     "axes",
-    "Principal axes in order of variance, row by row; white is zero, red positive, blue negative. The first axis of "
-    "windows is of one sign and almost constant: the brightness of the window.",
+    "Principal axes in order of variance, row by row, each scaled by its own largest entry; white is zero, red "
+    "positive, blue negative. The first axis of windows is of one sign and almost constant: the brightness of the "
+    "window.",
     alt="Left, axes of digits that look like strokes of digits in red and blue. Right, axes of windows: a uniform "
     "square, two slopes, then stripes and checks that grow finer.",
     main=True,
@@ -121,9 +123,9 @@ axes[0].legend()
 demo.figure(
     fig,
     "spectrum",
-    "Few directions hold most of the variance.",
-    alt="Left, variances of the axes fall over several powers of ten, those of windows faster. Right, their sum "
-    "reaches 95% after a few axes of windows and after some thirty of digits.",
+    "Few directions hold most of the variance. Left, axes with less than 10⁻⁶ of the first variance are not shown.",
+    alt="Left, variances of the axes fall over several powers of ten, those of windows faster at first, those of "
+    "digits at the end. Right, their sum reaches 95% after a few axes of windows and after some thirty of digits.",
 )
 enough = {k: int(np.searchsorted(np.cumsum(v) / v.sum(), 0.95)) + 1 for k, v in spectra.items()}
 demo.say("95% of the variance: " + ", ".join(f"{enough[k]} of {len(spectra[k])} axes ({k})" for k in spectra) + ".")
@@ -169,9 +171,8 @@ demo.figure(
 # The same loop that trains every network here, the task to reconstruct and no non-linearity. Its m hidden units never
 # become the axes; but their span turns towards that of the first m axes. The last directions are the slowest: the gap
 # to the eigenvalue left out is small there, and the choice of axis m + 1 in place of axis m is a saddle, [pca.11],
-# where the gradient is zero too: seeds that come near it linger. There are no minima but the span of the first m axes
-# (Baldi & Hornik 1989). The steps fall to zero along a cosine: with steps of one length the angle stays at what the
-# noise of the batches makes it.
+# where the gradient is zero too. There are no minima but the span of the first m axes (Baldi & Hornik 1989). The steps
+# fall to zero along a cosine: with steps of one length the angle stays at what the noise of the batches makes it.
 
 # %%
 m, epochs, seeds, EVERY = 8, 20 if demo.quick else 400, range(2 if demo.quick else 10), 4
@@ -204,8 +205,8 @@ demo.figure(
     fig,
     "training",
     f"A linear autoencoder with {m} hidden units, {len(seeds)} seeds, on its way to PCA.",
-    alt="Two bundles of falling curves on a logarithmic scale. Angle and error fall, some seeds later than others: "
-    "these stay for a while near the error of a saddle, marked by a dotted line.",
+    alt="Two bundles of falling curves on a logarithmic scale. Angle and error fall, some seeds later than others. "
+    "A dotted line marks the error of a saddle.",
 )
 early = epochs // 10
 at_first, in_between, at_last = angles[:, 0], angles[:, early // EVERY], angles[:, -1]

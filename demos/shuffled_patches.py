@@ -258,7 +258,8 @@ fig, axes = plt.subplots(3, 1, figsize=(9, 3.2))
 for ax, (title, images) in zip(axes, rows, strict=True):
     tiles(ax, images, 12, title, limits=(-2, 2))
 for k in np.flatnonzero(guessed != answers[chosen]):
-    axes[2].add_patch(plt.Rectangle((17 * k - 0.5, -0.5), 16, 16, fill=False, edgecolor="#D55E00", linewidth=2))
+    outline = {"fill": False, "edgecolor": "#D55E00", "linewidth": 2, "clip_on": False}
+    axes[2].add_patch(plt.Rectangle((17 * k - 0.5, -0.5), 16, 16, **outline))
 wrong = (guessed != answers[chosen]).sum()
 demo.figure(
     fig,
