@@ -163,8 +163,7 @@ demo.table(
 )
 
 # %%
-BLACK, SKY = "black", "C4"
-STYLE = {QUADRATURE: (BLACK, "o", "-"), "score matching": (SKY, "P", "-")}
+STYLE = {QUADRATURE: ("black", "o", "-"), "score matching": ("C2", "P", "-")}
 for nu, colour, marker in zip(NUS, ("C0", "C1", "C3"), "s^D", strict=True):
     STYLE[f"NCE, ν = {nu}"] = (colour, marker, "-")
     STYLE[f"ML, importance sampling, ν = {nu}"] = (colour, "x", "--")
@@ -197,7 +196,7 @@ axes[0].set_xticks(SIZES, map(str, SIZES))
 axes[0].legend(fontsize=8)
 ENDS = {  # of a curve, where its name stands
     "score matching": (-1, (-8, -4)),
-    "ML, importance sampling, ν = 10": (-1, (4, -18)),
+    "ML, importance sampling, ν = 10": (-1, (0, -30)),
     QUADRATURE: (-1, (-6, -8)),
 }
 for name, values in unknown.items():
@@ -212,6 +211,7 @@ for name, values in unknown.items():
 axes[1].set(xscale="log", yscale="log", title=f"no formula for the integral: quartic, n = {n}")
 axes[1].set(xlabel="CPU milliseconds per estimate", ylabel="squared error of a and K")
 axes[1].set_xlim(right=2 * axes[1].get_xlim()[1])
+axes[1].set_ylim(bottom=0.8 * axes[1].get_ylim()[0])
 for axis in (axes[1].xaxis, axes[1].yaxis):
     axis.set_major_locator(LogLocator(subs=(1, 3)))
     axis.set_major_formatter("{x:g}")
@@ -219,9 +219,10 @@ axes[1].minorticks_off()
 demo.figure(
     fig,
     "error",
-    "Left: N times the error; theory, for large N, is dotted. More noise brings NCE nearer to maximum likelihood (ML). "
-    "Right: without a formula for the integral, a grid costs the same for few data as for many; N = "
-    f"{', '.join(map(str, QUARTIC_SIZES))} from the top of each curve down; sampling: by importance sampling.",
+    "Left: N times the error, the points of one N shifted sideways to be told apart; theory, for large N, is dotted. "
+    "More noise brings NCE nearer to maximum likelihood (ML). Right: without a formula for the integral, a grid costs "
+    f"the same for few data as for many; N = {', '.join(map(str, QUARTIC_SIZES))} from the top of each curve down; "
+    "sampling: by importance sampling.",
     alt="Left: four nearly level lines, that of NCE with as much noise as data far above the others. Right: error "
     "against time: score matching is fastest; NCE and importance sampling take longer the more data there are, and "
     "quadrature takes as long for few data as for many.",
@@ -316,19 +317,25 @@ for nu, colour in zip(NUS, ("C0", "C1", "C3"), strict=True):
     axes[0].plot(deviations, line, color=colour, ls="-", label=f"Gaussian, ν = {nu}")
     axes[0].axhline(trace(best[nu], nu), color=colour, ls="--", lw=1)
 axes[0].axvline(1, color="gray", ls="-", lw=0.8)
-axes[0].set(title="tr Σ by the width of the noise", xlabel="standard deviation of the noise (data: 1)", ylim=(3, 12))
+axes[0].text(1.03, 10, "like the data", color="0.35")
+axes[0].set(title="error by the width of the noise", ylabel="tr Σ: N × squared error, N large", ylim=(3, 12))
+axes[0].set(xlabel="standard deviation of the noise (data: 1)")
 axes[0].legend(title="dashed: the best noise of all")
-drawn = slice(*np.searchsorted(x[:, 0], (-4, 6.5)))
-axes[1].fill_between(x[drawn, 0], np.exp(log_p)[drawn], color="0.88", lw=0, label="data")
+drawn = abs(x[:, 0]) < 4.5
+axes[1].fill_between(x[drawn, 0], np.exp(log_p)[drawn], color="0.88", lw=0)
+axes[1].text(0, 0.05, "data", ha="center", color="0.35")
 for nu, colour in zip((0.1, 1, NUS[-1]), ("C2", "C0", "C3"), strict=True):
-    axes[1].plot(x[drawn, 0], best[nu].p[drawn], color=colour, label=f"best noise, ν = {nu}")
-axes[1].set(title="the best noise is not like the data", xlabel="x", ylabel="density", xlim=(-4, 6.5))
-axes[1].legend(loc="upper right", fontsize=9)
+    axes[1].plot(x[drawn, 0], best[nu].p[drawn], color=colour, label=f"ν = {nu}")
+axes[1].set(title="the best noise is not like the data", xlabel="x", ylabel="density", xlim=(-4.5, 4.5))
+axes[1].legend(loc="upper right", title="best noise")
 demo.figure(
     fig,
     "noise",
     "Noise somewhat wider than the data is better than noise like the data, and too narrow is worst. The best noise "
     "goes where a sample says most about the parameters: the shoulders and the middle.",
+    alt="Left: tr Σ for ν = 1, far above ν = 10 and 30. Each curve falls steeply up to the width of the data, is least "
+    "at a somewhat larger one, nearly at the dashed line of the best noise, and rises slowly. Right: densities. The "
+    "best noise for ν = 1 and 30 has a peak with shoulders, wider than the data; for ν = 0.1 it has three humps.",
 )
 
 
