@@ -141,8 +141,9 @@ demo.figure(
     "ends",
     "Errors over the series and the zeros (grey: where the past or the target is one of them). Yule–Walker predicts "
     "the step to zero less badly, and pays for it everywhere else.",
-    alt=f"Errors of prediction on a logarithmic axis. Within the series those of least squares are near 3e-6, those of "
-    f"Yule–Walker {ratio:,.0f} times as large; at both ends, where zeros continue the series, both are near 1.",
+    alt="Errors of prediction on a logarithmic axis. Within the series those of least squares are near "
+    f"{1e6 * within['least squares']:.1f} × 10⁻⁶, those of Yule–Walker {ratio:,.0f} times as large; at both ends, "
+    "where zeros continue the series, both are near 1.",
     main=True,
 )
 demo.lesson(

@@ -263,7 +263,7 @@ demo.figure(
     fig,
     "perplexity",
     "Perplexity against the amount of training text, with 95% intervals. Lower is better.",
-    alt="All curves but the unigram's fall with the amount of text. From all of it, perplexities are "
+    alt="All curves fall with the amount of text, the unigram's only a little. From all of it, perplexities are "
     + ", ".join(f"{name} {m.mean():.0f}" for name, m in zip(names, measured[-1].T, strict=True))
     + ".",
     main=True,

@@ -209,8 +209,8 @@ def over_the_truth(truth, methods, number, times, time_label, label):
         for (left, ax), s, z, r in zip(axes[:, [0, column]], truth.T, found[:, order].T, correlations, strict=False):
             ax.plot(s[some], np.sign(r) * z[some], ".", color="C0" if column > 1 else "C1", ms=1.5, rasterized=True)
             ax.set_title(f"{name}: {abs(r):.3f}", fontsize=10)
-            ax.set_yticks([])
-            if column == 1:  # sign and scale, which cannot be known, are taken from the truth
+            ax.set(yticks=[], ylabel="found")
+            if column == 1:  # sign, scale and offset, which cannot be known, are fitted to the truth
                 slope, origin = np.polyfit(z, s, 1)
                 left.plot(times, s[times], color="0.7", lw=3, ls="-", label="truth")
                 left.plot(times, (slope * z + origin)[times], color="C1", lw=1, ls="-", label="found")
@@ -232,8 +232,9 @@ for ax in over_time:
 demo.figure(
     fig,
     "segments",
-    "Time-contrastive learning, mixing of two layers: what was found, drawn over the truth, and against it. Three of "
-    "five sources. The network was trained on nothing but which segment each x came from.",
+    "Time-contrastive learning, mixing of two layers: what was found, drawn over the truth (sign, scale and offset, "
+    "which cannot be known, are fitted to it), and against it. Three of five sources. The network was trained on "
+    "nothing but which segment each x came from.",
     alt="Three time series of absolute values, found over true: they coincide. Scatter plots beside them are lines.",
 )
 
@@ -336,8 +337,9 @@ fig, _ = over_the_truth(run["s"], methods, 4, np.arange(300, 420), "time", "sour
 demo.figure(
     fig,
     "pasts",
-    "Permutation-contrastive learning, mixing of two layers. Left: the embedding drawn over the true sources. Middle "
-    "and right: what was found against the truth, with its correlation, by PCL and by FastICA of x.",
+    "Permutation-contrastive learning, mixing of two layers. Left: the embedding drawn over the true sources (sign, "
+    "scale and offset, which cannot be known, are fitted to them). Middle and right: what was found against the truth, "
+    "with its correlation, by PCL and by FastICA of x.",
     alt="Four sources over time; what was found coincides with them. Beside: the scatter plots of PCL are thin lines, "
     "those of FastICA are clouds.",
     main=True,
