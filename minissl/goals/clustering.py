@@ -41,8 +41,9 @@ drawn in proportion to its squared distance from the centres so far,
 
 The mean of J at such a start is at most 8 (ln K + 2) times the least J (ibid., theorem 1.1); the search only lowers J.
 
-*Beside PCA.* K points lie in a plane of dimension K − 1 or less. A sample is no nearer to its centre than to the plane,
-and no plane of that dimension is nearer to the data, in the mean of squares, than that of PCA [pca.7]. So
+*Beside PCA.* K points lie in an affine subspace of dimension K − 1 or less. A sample is no nearer to its centre than to
+that subspace. Of those of one dimension, the nearest to the data in the mean of squares passes through their mean, and
+is that of PCA [pca.7]. So
 
     [clustering.5]   J ≥ λ_K + … + λₙ,    λ₁ ≥ … ≥ λₙ the eigenvalues of the data's covariance        (theorem)
 

@@ -61,11 +61,12 @@ This is positive for every ε ≠ 0, so that the right B is a local minimum, if 
 
     [densities.5]   κₖκₗ > 1 for all k ≠ l,    κₖ = E ψ′(sₖ) E sₖ²      (theorem)
 
-(Cardoso & Laheld 1996; Hyvärinen, Karhunen & Oja 2001, theorem 9.1). A Gaussian source has κ = 1, for integration by
-parts gives E ψ(s)s = E s² E ψ′(s). Sources with a sharper peak and longer tails, called *super-Gaussian*, as edges in
-pictures or speech, have a larger κ with either f: Laplacian sources 1.27 with the logistic f, 2 with the Laplacian (for
-which E ψ′ = 2√2 p(0), p the density of the source). Flatter, *sub-Gaussian* ones have a smaller κ: uniform sources 0.85
-and 2/3. Two of these are not separated by either f: the right B is a saddle point.
+(Amari, Chen & Cichocki 1997; for estimates that are kept white, Hyvärinen, Karhunen & Oja 2001, theorem 9.1). A
+Gaussian source has κ = 1, for integration by parts gives E ψ(s)s = E s² E ψ′(s). Sources with a sharper peak and longer
+tails, called *super-Gaussian*, as edges in pictures or speech, have a larger κ with either f: Laplacian sources 1.27
+with the logistic f, 2 with the Laplacian (for which E ψ′ = 2√2 p(0), p the density of the source). Flatter,
+*sub-Gaussian* ones have a smaller κ: uniform sources 0.85 and 2/3. Two of these are not separated by either f: the
+right B is a saddle point.
 
 **A network** with one output; its last parameter, the bias of the output, is c:
 
@@ -92,9 +93,10 @@ and 2/3. Two of these are not separated by either f: the right B is a saddle poi
 [[ True False]
  [False  True]]
 
-Sources: Comon, Signal Processing 36 (1994), 287-314; Bell & Sejnowski, Neural Computation 7 (1995), 1129-1159;
-Cardoso & Laheld, IEEE Transactions on Signal Processing 44 (1996), 3017-3030; Pham & Garat, ibid. 45 (1997), 1712-1725;
-Hyvärinen, Karhunen & Oja, Independent Component Analysis (2001), chapter 9; Gutmann & Hyvärinen, JMLR 13 (2012).
+Sources: Comon, Signal Processing 36 (1994), 287-314; Bell & Sejnowski, Neural Computation 7 (1995), 1129-1159; Amari,
+Chen & Cichocki, Neural Networks 10 (1997), 1345-1351; Pham & Garat, IEEE Transactions on Signal Processing 45 (1997),
+1712-1725; Hyvärinen, Karhunen & Oja, Independent Component Analysis (2001), chapter 9; Gutmann & Hyvärinen, JMLR 13
+(2012).
 """
 
 import functools

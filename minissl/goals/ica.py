@@ -31,13 +31,15 @@ themselves (as in the central limit theorem).
 
 **FastICA** (Hyvärinen 1999). Measure the distance from Gaussian by E G(w·z) with G = ln cosh, on which outliers have
 little influence: it is larger or smaller than for a Gaussian. An extremum over ‖w‖ = 1 has, for a Lagrange multiplier
-β, E g(w·z)z − βw = 0 with g = G′ = tanh. The derivative of this in w is E g′(w·z)zzᵀ − β Id, which is nearly
-E g′(w·z) Id − β Id, as E zzᵀ = Id. Newton's step for it,
+β, E g(w·z)z − βw = 0 with g = G′ = tanh. The derivative of this in w is E g′(w·z)zzᵀ − β Id. At a source, w·z is
+independent of the components of z orthogonal to w; on these the derivative is E g′(w·z) Id − β Id, as E zzᵀ = Id.
+(Along w it is not; but a step along w changes the length only, which is 1 anyway.) With this for all directions,
+Newton's step
 
     w − [E g(w·z)z − βw]/[E g′(w·z) − β] = [E g(w·z)z − E g′(w·z) w]/[β − E g′(w·z)]
 
-then needs no β, for the length of w is 1 anyway. All rows at once, and after each step the nearest rotation
-(Procrustes), by the singular value decomposition:
+needs no β, for the length of w is 1. All rows at once, and after each step the nearest rotation (Procrustes), by the
+singular value decomposition:
 
     [ica.2]   W⁺ = E g(s)zᵀ − diag(E g′(s)) W,   s = Wz;      W ← (W⁺W⁺ᵀ)^(−½) W⁺ = PQᵀ,   W⁺ = PΣQᵀ
 

@@ -16,7 +16,7 @@ gradient of ln p in x, in which the unknown constant of p has gone.
     σ, σᵢ        sigma(s)      standard deviation of the noise in x̃; levels σ₁ > … > σ_L       number
     x̃, p_σ                     data with noise, x̃ = x + σz, and the density of x̃              (N, n)
     c            c             1/√(1 + σ²)                                                     number
-    Y            net(...)      output of a network conditioned on x̃ and σ                      (N, n)
+    Y            net(...)      output of a network with the inputs cx̃ and ln σ                 (N, n)
     λ(σ), J                    weight of the level σ in the loss J                             number > 0, number
 
 **A diffusion that keeps p.** Let each chain move, in a short time dt, by ½ s(x) dt + √dt z. For a smooth function f
@@ -94,7 +94,8 @@ What is its target? Take c/σ out of s + z/σ, and use 1/c = c(1 + σ²), then x
 
 the plain squared error. Input c(x + σz) and target c(σx − z) are x and z reflected, as c² + (cσ)² = 1: where x has unit
 variance, both have it at every level (Salimans & Ho 2022, appendix D; Karras et al. 2022, section 5). The weight
-λ = σ²(1 + σ²) is Song & Ermon's σ² where σ is small; where it is large, and the modes are weighed, it is more.
+λ = σ²(1 + σ²) is Song & Ermon's σ² where σ is small. Where σ is large, at the levels that decide how much probability
+each mode gets, it is nearly σ⁴.
 
 >>> import numpy as np
 >>> start = np.zeros((100_000, 1))                                  # all chains start at 0; p is N(0, 1)

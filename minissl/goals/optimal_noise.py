@@ -26,7 +26,7 @@ d tr I⁻¹ = −tr(I⁻¹ E(dP g gᵀ) I⁻¹) = −E(dP ‖I⁻¹g‖²):
 At a minimum nothing is gained by moving noise from one x to another: q has one value, call it 1/κ², at every x that has
 noise, and is no larger where there is none (Karush, Kuhn & Tucker). Solved for r,
 
-    [optimal_noise.2]   r = max(κ‖I⁻¹g‖ − 1, 0)/ν,    so 1 + νr = κ‖I⁻¹g‖ where r > 0
+    [optimal_noise.2]   r = max(κ‖I⁻¹g‖ − 1, 0)/ν,    so 1 + νr = κ‖I⁻¹g‖ where r > 0      (theorem)
 
 with I made from this r itself. That this holds for every ν is this project's own remark; limits are Chehab, Gramfort &
 Hyvärinen's, such as r proportional to ‖I⁻¹g‖ with I = E(g gᵀ) for ν → ∞. If c alone is unknown, g = 1, then r = 1:

@@ -42,8 +42,9 @@ zero: p_d ψ → 0 for ‖x‖ → ∞**, for every θ. Nothing unknown is left 
 
     [score_matching.4]   J(θ) = E[½‖ψ‖² + Σⱼ ∂ⱼψⱼ],    D = J + ½ E_d‖ψ_d‖²,    min J = −½ E_d‖ψ_d‖²
 
-where E is E_d in D and min J, and p_d is in the model for the latter. In words: the data should lie where ln φ is flat,
+(in the last two with E_d for E; the minimum if p_d is in the model). In words: the data should lie where ln φ is flat,
 ψ = 0, and curved downwards.
+
 *Where the boundary matters.* Let x > 0 have the density e⁻ˣ, and let ψ = −α. Then J = ½α² is least for α = 0, although
 ψ_d = −1: at x = 0 there is the boundary term −p_d(0)ψ(0) = α, and ½α² − α has its minimum at α = 1.
 
@@ -51,12 +52,12 @@ where E is E_d in D and min J, and p_d is in the model for the latter. In words:
 only θ* gives ψ_d, and J tends to its mean uniformly in θ. If p_d has parts with nearly nothing between them, J hardly
 depends on their weights, for where the data are, ψ is nearly the same.
 
-A model here is a function (θ, x) -> (ψ, ΔF, vjp) with F = ln φ; vjp(ψ̄, ℓ̄) is its backward pass, ℓ = ΔF, so that
+A model here is a function (θ, x) -> (ψ, ΔF, vjp) with F = ln φ; vjp(ψ̄, ℓ̄) is its backward pass, ℓ̄ for ΔF, so that
 
     [score_matching.5]   ∂J/∂θ = vjp(ψ/N, 1/N)
 
-**Exponential families**, ln φ = Σₖ αₖ Fₖ(x), have ψ = Gᵀα at each sample, and Σⱼ ∂ⱼψⱼ = ℓᵀα. So J is quadratic, and its
-minimum one linear solve, if M is invertible (Hyvärinen 2007):
+**Exponential families**, ln φ = Σₖ αₖ Fₖ(x), have ψ = Gᵀα at each sample, and Σⱼ ∂ⱼψⱼ = ℓᵀα with ℓₖ = ΔFₖ. So J is
+quadratic, and its minimum one linear solve, if M is invertible (Hyvärinen 2007):
 
     [score_matching.6]   J = ½ αᵀMα + αᵀ E ℓ,    M = E G Gᵀ,    α̂ = −M⁻¹ E ℓ
 

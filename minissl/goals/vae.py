@@ -85,8 +85,9 @@ to d = λ and rises beyond. So
     [vae.10]  max E ln p(x) = −½ Σᵢ [ln 2π + ln dᵢ + λᵢ/dᵢ]      (theorem)
 
 (Tipping & Bishop 1999). That is the likelihood; now the bound. With M = WᵀW + σ²I, z given x is Gaussian with mean
-M⁻¹Wᵀ(x − b) and covariance σ²M⁻¹ (its precision is I + WᵀW/σ²). A linear encoder can have this mean. Of all diagonal
-covariances KL(q‖p(z | x)) is least for sⱼ² = σ²/Mⱼⱼ, and then
+M⁻¹Wᵀ(x − b) and covariance σ²M⁻¹ (its precision is I + WᵀW/σ²). A linear encoder can have this mean. Then, q's
+covariance being diagonal, KL(q‖p(z | x)) = ½ [Σⱼ (Mⱼⱼsⱼ²/σ² − 1 − ln sⱼ²) + ln det(σ²M⁻¹)]. Its derivative in sⱼ² is
+zero at sⱼ² = σ²/Mⱼⱼ, and there
 
     [vae.11]  ln p(x) − bound = ½ [Σⱼ ln Mⱼⱼ − ln det M] ≥ 0,    0 only for diagonal M      (theorem)
 
@@ -190,7 +191,7 @@ def gaussian_loss(sigma: float) -> Loss:
 def _gaussian_loss(sigma, output, target):
     output = check_array(output, "output", ndim=2)
     error, delta = squared_error(output, target)
-    constant = output.shape[1] / 2 * math.log(2 * math.pi * sigma**2)
+    constant = output.shape[1] / 2 * math.log(2 * math.pi * sigma**2)  # [vae.1] of −ln N(x; f(z), σ²I)
     return error / (2 * sigma**2) + constant, delta / (2 * sigma**2)  # [vae.6] E ‖x − f(z)‖²/(2σ²) + (n/2) ln 2πσ²
 
 

@@ -44,10 +44,10 @@ series itself, which depends on the shocks, and [autoregression.4] holds only fo
     2. the order suffices: the series obeys [autoregression.1] with this p,
     3. the eₜ are independent and identically distributed, with mean 0 and finite variance σ².
 
-For then â − a = K⁻¹ Σₜ (xₜ₋ᵢ − x̄ᵢ) eₜ, where K/T → Γ (law of large numbers), and the sum over √T tends to N(0, σ²Γ):
-as eₜ is independent of all that is before t, its terms have mean zero given the past (with the true mean for x̄ᵢ, which
-makes no difference in the limit), and sums of such *martingale differences* obey a central limit theorem. Γ⁻¹ on both
-sides:
+For then, with K for the (p, p) block i, j ≥ 1, â − a = K⁻¹ Σₜ (xₜ₋ᵢ − x̄ᵢ) eₜ, where K/T → Γ (law of large numbers),
+and the sum over √T tends to N(0, σ²Γ): as eₜ is independent of all that is before t, its terms have mean zero given the
+past (with the true mean for x̄ᵢ, which makes no difference in the limit), and sums of such *martingale differences*
+obey a central limit theorem. Γ⁻¹ on both sides:
 
     [autoregression.5]   √T (â − a) → N(0, σ² Γ⁻¹) in distribution            (theorem: Mann & Wald 1943)
 

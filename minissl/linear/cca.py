@@ -14,6 +14,7 @@ What contrastive learning comes to where the network is linear (tasks/views.py);
     U, Σ, V        U, …, Vt       singular value decomposition T = UΣVᵀ; uₖ, vₖ: columns            (n, r), …, (n′, r)
     Q, R           Q, R_inverse   y = √N QR with QᵀQ = Id, the identity matrix                      (N, r), (r, n)
     G, G′          -              whitened encoders, z = G C^(−½) y                                 (m, n), (m, n′)
+    ‖·‖            -              of a matrix: root of the sum of its squared entries (Frobenius)   number
     J, I           -              spectral contrastive loss [views.12]; mutual information          numbers
 
 **The definition.** One pair of directions after the other, each uncorrelated with those before:

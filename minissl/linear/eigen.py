@@ -21,9 +21,9 @@ eigenvectors of C and that of C + Δ. Then
     [eigen.1]   sine ≤ ‖Δ‖/(λ_m − λ̂_{m+1}) ≤ ‖Δ‖/(λ_m − λ_{m+1} − ‖Δ‖)   where these are positive      (theorem)
     [eigen.2]   sine ≤ 2‖Δ‖/(λ_m − λ_{m+1})                                                          (theorem)
 
-(Davis & Kahan 1970; Yu, Wang & Samworth 2015). Proof: let V hold the first m eigenvectors of C as columns, U the last
-n − m of C + Δ, and X = UᵀV, whose norm is the sine. CV = VΛ and Uᵀ(C + Δ) = Λ̂Uᵀ, with their eigenvalues in the
-diagonal matrices Λ and Λ̂, give UᵀΔV = Λ̂X − XΛ. A multiple of the identity, added to C, changes neither side, so C and
+(Davis & Kahan 1970; Yu, Wang & Samworth 2015). Proof: let V hold the first m eigenvectors of C as columns, V̂ the last
+n − m of C + Δ, and X = V̂ᵀV, whose norm is the sine. CV = VΛ and V̂ᵀ(C + Δ) = Λ̂V̂ᵀ, with their eigenvalues in the
+diagonal matrices Λ and Λ̂, give V̂ᵀΔV = Λ̂X − XΛ. A multiple of the identity, added to C, changes neither side, so C and
 C + Δ may be taken to be positive definite. Then ‖XΛ‖ ≥ λ_m ‖X‖ and ‖Λ̂X‖ ≤ λ̂_{m+1} ‖X‖, so ‖Δ‖ ≥ (λ_m − λ̂_{m+1}) ‖X‖;
 and λ̂_{m+1} ≤ λ_{m+1} + ‖Δ‖ (Weyl). For [eigen.2]: if ‖Δ‖ is at most half the gap λ_m − λ_{m+1}, then the last
 denominator of [eigen.1] is at least half the gap; if it is more, the right side is above 1. Without "− ‖Δ‖" and without
@@ -59,9 +59,10 @@ the axis and θ as its variance. By [eigen.5] times u, Cv = θv + Qⱼ₊₁Rⱼ
 
 It stops where that is at most 1e-13 λ₁ (float32: 1e-7 λ₁) for the first m. What do small residuals show? With those of
 all m as the columns of G, the rows of W span exactly *an* invariant subspace of C + Δ, where Δ = −(GW + WᵀGᵀ), of norm
-‖G‖. That it is *the first* rests on the start, which is random: from a Q₁ orthogonal to v₁ it would never be found.
-Blocks have b = m + 4 columns, so that an eigenvalue may be repeated b times and all its vectors are found. Where the
-spectrum is so flat that the space would outgrow a quarter of C, LAPACK takes over.
+‖G‖: the residuals are orthogonal to the axes, WG = 0 [eigen.5], so (C + Δ)Wᵀ = CWᵀ − G, and that is Wᵀ times the θ's.
+That it is *the first* rests on the start, which is random: from a Q₁ orthogonal to v₁ it would never be found. Blocks
+have b = m + 4 columns, so that an eigenvalue may be repeated b times and all its vectors are found. Where the spectrum
+is so flat that the space would outgrow a quarter of C, LAPACK takes over.
 
     >>> import numpy as np
     >>> from minissl.linear.eigen import covariance

@@ -16,6 +16,7 @@
     G, O     -              any invertible, any orthogonal matrix                          (m, m)
     z        -              white input, E zzᵀ = Id, with y = Rᵀz                          (r,)
     κ        kappa          weight decay                                                   number ≥ 0
+    ‖·‖      -              length of a vector; root of the sum of a matrix's squares      number
     eps      -              rounding, 1e-16 in float64                                     number
 
 **1. By variance** (Hotelling 1933): one direction after the other,
@@ -37,8 +38,8 @@ This is the *power iteration*. *Deflation* finds the others: y − (v₁·y) v�
 For let w = cos t v₁ + sin t u, u ⟂ v₁, ‖u‖ = 1. The part of Cw − λw orthogonal to v₁ is sin t (Cu − λu), and
 ‖Cu − λu‖ ≥ u·(λu − Cu) = λ − uᵀCu ≥ λ − λ₂.
 
-By [pca.2] power iteration takes about 1/gap steps where gap = 1 − λ₂/λ₁ is small. So do steps along g of the best
-length. What is faster is the best combination of w, g, and p, the w before:
+By [pca.2] power iteration takes about 1/gap steps where gap = 1 − λ₂/λ₁ is small. Gradient ascent, along g by the best
+step, takes about as many. What is faster is the best combination of w, g, and p, the w before:
 
     [pca.4]   w ← argmax wᵀCw   over ‖w‖ = 1, w in span{w, g, p}
 
@@ -77,8 +78,9 @@ row √λᵢ uᵢᵀ of F moves by αuⱼᵀ and the column √λᵢ vᵢ of B b
 scale gradient descent in this way.)
 
 There are no other minima if C is invertible and its eigenvalues are distinct (Baldi & Hornik 1989, Fact 4): the
-critical points of rank m are A = V_I G, W = G⁻¹V_Iᵀ, those of lower rank have fewer vectors, and all are saddles but
-I = {1, …, m}. Of this, what is shown and tested here is A = Wᵀ = V_I, the vᵢ with i ∈ I, for any C:
+critical points of rank m are A = V_I G, W = G⁻¹V_Iᵀ, where the columns of V_I are the vᵢ of m indices i ∈ I; those of
+lower rank have fewer of them. All are saddles but I = {1, …, m}. Of this, A = Wᵀ = V_I is shown and tested here, for
+any C:
 
     [pca.10]  ∂J/∂A = 0,  ∂J/∂W = 0,  J = Σ λᵢ over i ∉ I      (theorem)
 
@@ -238,7 +240,7 @@ def by_variance(x: Array, m: int, *, search: Callable = locally_optimal_iteratio
 
 
 def reconstruction_error(Y: Array, A: Array, W: Array, kappa: float = 0.0) -> tuple:
-    """J + κ(‖A‖² + ‖W‖²) of the linear network, and its gradients in A (n, m) and W (m, n).
+    """J + κ(‖A‖² + ‖W‖²) of the linear network, and its gradients in A (n, m) and W (m, n), from the definition.
 
     `Y` (K, n) is any matrix with YᵀY = C: the centred data over √N, or R.
     """

@@ -38,8 +38,9 @@ FORMAT = "minissl checkpoint 1"
 def save(path, net, optimizer=None, rng=None, epoch: int = 0, x=None) -> None:
     """Write a checkpoint, atomically; `epoch` is the number of epochs done.
 
-    Of the data x a fingerprint is kept: shape, dtype and the digest of a hundred rows. OSError if the file cannot be
-    written, for example for lack of space; the one that was there before stays. FileNotFoundError without a directory.
+    Of the data x a fingerprint is kept: shape, dtype and the digest of up to a hundred rows. OSError if the file cannot
+    be written, for example for lack of space; the one that was there before stays. FileNotFoundError without a
+    directory.
     """
     path = located(path)
     header = _kinds(net, optimizer, rng) | {"epoch": check_count(epoch, "epoch", low=0), "data": _fingerprint(x)}
@@ -179,8 +180,8 @@ def _digest(arrays):
 
 
 def _fingerprint(x):
-    """What tells data apart: shape, dtype, and the digest of a hundred rows, evenly spaced. None without data."""
+    """What tells data apart: shape, dtype, and the digest of up to a hundred rows, evenly spaced. None without data."""
     if x is None:
         return None
-    rows = on_host(x[:: max(1, len(x) // 100)][:100])
+    rows = on_host(x[:: max(1, -(-len(x) // 100))])
     return f"{x.shape} {x.dtype} {_digest({'x': rows})}"

@@ -25,7 +25,7 @@ No code multiplies by Oⱼ, V numbers per word of which one is 1: H₀ *gathers*
 rows of Δ₀, which add up where a word occurs more than once.
 
 The table starts as N(0, 0.1²). Words are then nearly alike, and become different where the text tells them apart; with
-N(0, 1) a rare word would keep its random start.
+N(0, 1) the random start of a rare word would outweigh what is learned of it.
 
 >>> import numpy as np
 >>> net = EmbeddingMLP(words=4, context=2, dimension=3, hidden=(5,), rng=0)

@@ -5,7 +5,7 @@
     T           target         target of the same shape                            (N, n)
     c           target         target as a class, 0 … n−1                          (N,)
     w           weight         weight of each component, 1 if not given            (N, n)
-    P           probability    what the network predicts, σ(Y) or softmax(Y)       (N, n)
+    P           –              what the network predicts, σ(Y) or softmax(Y)       (N, n)
     J           (returned)     the loss                                            number
     ∂J/∂Y       delta          where the network's backward pass starts            (N, n)
     [c = j]                    1 where c equals j, else 0
@@ -37,9 +37,9 @@ The derivative of ln(1 + eʸ) is eʸ/(1 + eʸ) = σ(y), and T enters linearly:
 **Why "prediction minus target".** In all three, the loss of a sample is A(Y) − T·Y for some function A, up to terms
 without Y (for classes T is *one-hot*, Tⱼ = [c = j]), and the prediction is the gradient of A: the softmax that of
 ln Σₖ exp(Yₖ), σ(y) that of ln(1 + eʸ), and Y that of ½‖Y‖² (the squared error is twice this loss, hence its factor 2).
-Such a pair of output function and loss is called a *canonical link*. That a loss is a negative log-likelihood does not
-suffice: with P(T = 1) = Φ(Y), the normal distribution function, in place of σ(Y), it still is one, but its gradient is
-not Φ(Y) − T.
+Such an output function is the inverse of what statistics calls the *canonical link*. That a loss is a negative
+log-likelihood does not suffice: with P(T = 1) = Φ(Y), the normal distribution function, in place of σ(Y), it still is
+one, but its gradient is not Φ(Y) − T.
 
 The cross-entropies take logits, never probabilities, so that no exponential overflows and no logarithm meets a zero:
 ln(1 + eʸ), which is called *softplus*, is computed as max(y, 0) + ln(1 + e^(−|y|)), and Σₖ exp(Yₖ) after the largest Yₖ

@@ -9,7 +9,7 @@
     J           value            loss, a number that depends on the output H_L
     P           penalties        penalty, a number that depends on hidden layers
     Δₗ          delta            gradient of J + P with respect to Zₗ               (N, nₗ)
-    1           (a sum)          column of ones                                     (N, 1)
+    1           ones             column of ones                                     (N, 1)
     ⊙                            product entry by entry: (A ⊙ B)ᵢⱼ = Aᵢⱼ Bᵢⱼ
     [h > 0]     h > 0            1 where h > 0, else 0
 
@@ -48,7 +48,7 @@ Each derivative is a function of h = φ(z), so that Z need not be kept. For tanh
 **Initial weights** should keep the size of the signal from layer to layer. Let b = 0 and let the weights be independent
 with mean 0 and variance Var(W). An entry of Zₗ is a sum of nₗ₋₁ terms h W, uncorrelated since the W are, so
 
-    Var(Zₗ) = nₗ₋₁ Var(W) E(h²),    h an entry of Hₗ₋₁ (the mean is over weights and, for l = 1, over the data)
+    Var(Zₗ) = nₗ₋₁ Var(W) E(h²),    h an entry of Hₗ₋₁ (the mean is over weights and data)
 
 The quantity that is kept is Var(Zₗ), for each unit. For the identity E(h²) = Var(Zₗ₋₁), and so nearly for tanh, as
 long as |z| is small. For relu, z is as often positive as negative (the weights' distribution is symmetric), and h² is

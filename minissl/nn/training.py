@@ -18,8 +18,10 @@ supervised learning: minimise over the parameters
 
 E is the mean over the data *and* over everything random in the task; as a rule it cannot be computed. But one batch of
 samples, each with its own pair, has a mean loss whose expectation is J, and whose gradient has the expectation ∂J/∂θ
-(derivative and mean may be exchanged; a penalty must itself be a mean over samples, which [autoencoder.5] is not). A
-step against that gradient is right on average, and costs one batch: *stochastic gradient descent*.
+(derivative and mean may be exchanged). A step against that gradient is right on average, and costs one batch:
+*stochastic gradient descent*. For this, loss and penalty must be means over samples. The penalty on mean activations
+[autoencoder.5] is not, nor are the losses that compare samples (tasks/views.py, tasks/noncontrastive.py): with these, J
+is the mean over batches of one size.
 
     [training.2]   in every epoch: put the N samples in a new random order, cut it into batches; for each batch
                    draw a new pair, then θ ← θ + step(gradient of the batch's mean)

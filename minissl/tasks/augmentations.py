@@ -61,8 +61,8 @@ from minissl._checks import check_array, check_callable, check_number, check_pai
 def affine(shape: tuple, shift: float = 0, rotation: float = 0, shear: float = 0, scale: float = 1) -> Callable:
     """A random affine map of each image [augmentations.1]: a function (x, rng) -> x̃.
 
-    Images of `shape` (h, w) are rows of x. The largest `shift` is in pixels, the largest `rotation` in degrees; `shear`
-    is the largest k, and `scale` ≥ 1 the largest factor by which the image grows or shrinks.
+    Images of `shape` (h, w) are rows of x. The largest `shift` is in pixels of the original, the largest `rotation` in
+    degrees; `shear` is the largest k, and `scale` ≥ 1 the largest factor by which the image grows or shrinks.
     """
     shape = check_pair(shape, "shape")
     shift = check_number(shift, "shift", low=0, high=max(shape))
@@ -79,7 +79,7 @@ def _affine(shape, shift, rotation, shear, scale, x, rng):
     k = shear * u[3]
     s = scale ** u[4]
     cos, sin = np.cos(phi) / s, np.sin(phi) / s
-    B = np.stack([np.stack([cos, k * cos - sin], axis=1), np.stack([sin, k * sin + cos], axis=1)], axis=1)  # (N, 2, 2)
+    B = np.stack([cos, k * cos - sin, sin, k * sin + cos], axis=1).reshape(-1, 2, 2)
     t = shift * u[:2].T[:, :, None]  # (N, 2, 1)
     rows, columns = np.arange(shape[0], like=x), np.arange(shape[1], like=x)
     p = np.stack([np.repeat(rows, shape[1]), np.tile(columns, shape[0])]).astype(x.dtype)  # (2, h w)

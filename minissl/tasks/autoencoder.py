@@ -1,4 +1,4 @@
-"""Autoencoders: regression from the data, intact or corrupted, to the same data, with the identity ruled out.
+"""Autoencoders: regression from the data, intact or corrupted, to the same data, with obstacles to the identity.
 
     symbol      in code         meaning                                                       shape
     x           x, target       data, one sample per row                                      (N, n)
@@ -6,7 +6,7 @@
     r(x̃)        net(input)      output of the network, the reconstruction                     (N, n)
     w           weight          weight of each component in the loss, 1 if not given          (N, n)
     H, φ        H               a hidden layer of m units; their activation function [mlp.1]  (N, m)
-    β, P        weight, value   weight of the penalty; the penalty on H                       numbers
+    β, P        weight, –       weight of the penalty; the penalty on H                       numbers
     ρ, ρⱼ       rho, mean       desired mean activation; that of unit j over the samples      number, (m,)
     b, vⱼ                       of a linear decoder r = b + Σⱼ Hⱼ vⱼ: biases, row j           (n,)
     σ, z        sigma           standard deviation of the noise; noise from N(0, I)           number, (N, n)
@@ -26,16 +26,16 @@ mean zero for each x̃. So the two are orthogonal, E⟨r − r*, r* − x⟩ = E
 
 The last term is the same for every r; call it J*. To reduce J is to approach r*. (With weights, component by component,
 r*ⱼ = E(wⱼ xⱼ | x̃)/E(wⱼ | x̃).) Where nothing is corrupted, x̃ = x, r* is the identity, which says nothing about the data.
-The lecture rules it out in three ways.
+The lecture puts three kinds of obstacle in its way.
 
 **Case 1: a bottleneck**, a hidden layer of m < n units. By the chain rule the Jacobian of r is the product of an (n, m)
 matrix, the decoder's, and an (m, n) matrix, the encoder's:
 
     [autoencoder.3]   rank ∂r/∂x ≤ m < n    wherever r is differentiable (for relu, almost everywhere)    (theorem)
 
-The identity has rank n, so r is not the identity on any open set of ℝⁿ. It can still be the identity on data that lie
-in a set of dimension at most m: one unit suffices for the curve x₂ = |x₁|. What a bottleneck forbids is the identity
-*off* the data. A linear one is principal component analysis (linear/pca.py).
+The identity has rank n, so r is not the identity on any open set of ℝⁿ. It can still be the identity on some sets of
+dimension m or less: one unit suffices for the curve x₂ = |x₁| (for a circle it does not). What a bottleneck forbids is
+the identity *off* the data. A linear one is principal component analysis (linear/pca.py).
 
 **Case 2: sparsity**, a penalty P on a hidden layer, added to J; m may exceed n. Either absolute values ("L1"),
 
@@ -67,10 +67,11 @@ on. Bounded units do not help. What helps is a bound on the decoder's rows. By t
 
     [autoencoder.8]   E‖r − b‖ ≤ A E Σⱼ|Hⱼ|,    E‖r − Er‖ ≤ A Σⱼ E|Hⱼ − EHⱼ| ≤ 2A Σⱼ EHⱼ (1 − EHⱼ)    (theorem)
 
-So with L1, E P ≥ (β/A) E‖r − b‖: an output far from b costs. With KL, outputs that differ need units that do. The last
-step is for units in [0, 1], where |h − q| is convex in h and so at most its chord, (1 − h) q + h (1 − q); take the mean
-for q = EHⱼ. It is an equality for units that are either on or off: of all units of a given mean activation, those can
-move the output most. To keep A ≤ 1, divide longer rows by their lengths between the epochs of `train_epochs`.
+So with L1, E P ≥ (β/A) E‖r − b‖: an output far from b costs. With KL, if all EHⱼ = ρ, the output moves by at most
+2Amρ(1 − ρ) on average. The last inequality is for units in [0, 1], where |h − q| is convex in h and so at most its
+chord, (1 − h) q + h (1 − q); take the mean for q = EHⱼ. It is an equality for units that are either on or off: of all
+units of a given mean activation, those can move the output most. To keep A ≤ 1, divide longer rows by their lengths
+between the epochs of `train_epochs`.
 
 **Case 3a: noise.** The input is
 

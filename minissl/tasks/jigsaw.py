@@ -2,7 +2,7 @@
 
     symbol      in code          meaning                                                       shape
     x           x                images of h × w pixels, one per row                           (N, h w)
-    P           P                number of patches of an image                                 integer
+    P           P                number of patches of an image (in P(c | u), probability)      integer
     q(x, k)     q[:, k]          k-th patch of x, k = 1 … P; of a × b pixels                   (N, a, b)
     πx                           the image whose k-th patch is q(x, π(k))
     K           K                number of orders in use                                       at most P!
@@ -40,7 +40,8 @@ that are chosen already, π₁ … π_c (Noroozi & Favaro 2016, algorithm 1); th
     [jigsaw.4]   the next one = argmax_π Σⱼ d(π, πⱼ),  j = 1 … c,  over the π not yet chosen
 
 This is greedy: K orders can be farther from one another than those found so. But the first P differ from one another in
-every place, the most there can be, as to the rows of a Latin rectangle one more can always be added (Hall's theorem).
+every place, the most there can be: to a Latin rectangle of fewer than P rows another row can always be added (Hall's
+theorem).
 
 **Which cues.** A network uses whatever tells the order: brightness that changes slowly over the image, edges that
 continue from one patch into the next. A gap between patches weakens the second. The first is gone if each patch

@@ -20,7 +20,7 @@ task, to tell a second view of the same sample from views of other samples: that
 
 **The task.** Stack data and noise and ask of each row which it is. With the target T, the loss [losses.2] becomes
 
-    [noise.1]   J = 1/(N + νN) [Σᵢ ln(1 + e^(−y(xᵢ))) + w Σⱼ ln(1 + e^(y(eⱼ)))]
+    [noise.1]   J = 1/(N + νN) [Σᵢ ln(1 + exp(−y(xᵢ))) + w Σⱼ ln(1 + exp(y(eⱼ)))]
 
 **What is learned.** By the law of large numbers, as N → ∞,
 

@@ -14,14 +14,14 @@ The task is `two_views`; the losses here compare a view with its partner alone, 
     λ, μ, κ       invariance, …      weights of the parts of a loss                                   numbers
     G             G1, G2             gradient in the standardised ẑ                                   (N, m)
     A             A_T is Aᵀ          the best linear predictor of T from Y                            (m, m)
-    R             R                  what it leaves, Y Aᵀ − T                                         (2N, m)
+    R, R̃          R, R[target]       what it leaves, Y Aᵀ − T; its rows exchanged as those of Y in T   (2N, m)
     W, b          (of the network)   a layer's weights and biases                                     (n_in, n_out)
     Δ             delta              what a loss returns as its gradient in Y                         (2N, m)
     ρₖ                               canonical correlations of the views [cca.2]                      numbers
 
 If partners are brought together and nothing else is asked, all of the data go to one point: *collapse*. By [views.15] a
-term for uncorrelated components of unit size, ‖E zzᵀ − Id‖², does what negative pairs do. The first two losses have
-such a term each. The third prevents collapse by a step that is not along the gradient of its loss.
+term for orthogonal components of unit size, ‖E zzᵀ − Id‖², does what negative pairs do. The first two losses have such
+a term each, for centred components. The third prevents collapse by a step that is not along the gradient of its loss.
 
 **VICReg** (Bardes, Ponce & LeCun 2022): variance, invariance, covariance. For one view, with [u]₊ = max(u, 0),
 
@@ -57,15 +57,14 @@ embedding from the other's. Here it is the best linear one there is in the batch
 
     [noncontrastive.6]   J = (1/2N) ‖R‖²,    R = Y Aᵀ − T,    where RᵀY = 0    (the normal equations for A)
 
-As ∂J/∂A = 0, ∂J/∂Y is that for constant A. With both sides differentiated, let Y → (1 + ε)Y: T and R grow likewise, by
-1 + ε, and J by (1 + ε)². That is Euler's theorem for functions of degree two:
+As ∂J/∂A = 0, ∂J/∂Y is that for constant A. T is Y with partners exchanged, so dR = dY Aᵀ − dT, and ⟨dT, R⟩ = ⟨dY, R̃⟩:
 
-    [noncontrastive.7]   ⟨Y, ∂J/∂Y⟩ = 2J
+    [noncontrastive.7]   ∂J/∂Y = (1/N) (R A − R̃),    ⟨Y, ∂J/∂Y⟩ = (1/N) ⟨Y Aᵀ − T, R⟩ = 2J
 
 The last layer is Y = HW + 1bᵀ, linear in (W, b): ⟨W, ∂J/∂W⟩ + ⟨b, ∂J/∂b⟩ = ⟨Y, ∂J/∂Y⟩ [mlp.2]. So along the gradient
 flow dW/dt = −∂J/∂W, db/dt = −∂J/∂b, ‖W‖² + ‖b‖² changes at the rate −4J: it can only fall while J > 0. (In a linear
 network without b, so does each layer's ‖W‖².) Both papers hold the target fixed (*stop-gradient*): they take T for a
-constant, and follow what is no gradient of J:
+constant (in BYOL, that of a moving average of the network), and follow what is no gradient of J:
 
     [noncontrastive.8]   Δ = (1/N) R A,    and YᵀΔ = (1/N) (RᵀY)ᵀA = 0
 
@@ -179,5 +178,5 @@ def _simsiam(hold_target, output, target):
     value = (R * R).sum() / len(R)  # [noncontrastive.6] (1/2N) ‖R‖²
     delta = 2 / len(R) * R @ A_T.T  # [noncontrastive.8] (1/N) R A
     if not hold_target:
-        delta = delta - 2 / len(R) * R[target]  # [noncontrastive.7] row k of Y is row target[k] of T
+        delta = delta - 2 / len(R) * R[target]  # [noncontrastive.7] (1/N) (R A − R̃)
     return value, delta

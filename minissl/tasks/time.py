@@ -69,9 +69,9 @@ tell the pairs (x, u) from those in which u is another sample's. The noise has d
     [time.7]   data (x, u) against (x, u of another row):    y* = ln p(x, u) − ln [p(x) p(u)] = ln p(x | u) − ln p(x)
 
 With u a segment this is [time.2] for one class after another, c(x) = ln K − ln p(x). With u = xₜ₋₁ it is what follows.
-The sources may have any ln p(s | u) = Σₖ qₖ(sₖ, u); let y = Σₖ ψₖ(hₖ(x), u). At the optimum each hₖ is an invertible
+The sources may have any ln p(s | u) = Σₖ ℓₖ(sₖ, u); let y = Σₖ ψₖ(hₖ(x), u). At the optimum each hₖ is an invertible
 function of one source, if for each s there are u₀, u₁ … u₂ₙ with linearly independent ω(uⱼ) − ω(u₀), j = 1 … 2n, where
-ω(u) holds ∂qₖ/∂sₖ and ∂²qₖ/∂sₖ², k = 1 … n (their theorem 1, for smooth qₖ). In [time.4] these differences are all in
+ω(u) holds ∂ℓₖ/∂sₖ and ∂²ℓₖ/∂sₖ², k = 1 … n (their theorem 1, for smooth ℓₖ). In [time.4] these differences are all in
 the span of n vectors, one for each k: so TCL needs a theorem of its own, and linear ICA in the end.
 
 **Real or permuted past?** (permutation-contrastive learning, PCL; Hyvärinen & Morioka 2017.) The series may be
@@ -113,8 +113,9 @@ another plane, v·ds = 0. So some ∇zₗ is parallel to the axis of sₖ; one f
 
 Order, sign and origin are lost, nothing else (the scale is that at which innovations have the density ½ e^(−|e|)); no
 linear ICA is needed. For smooth densities, and y = Σₖ ψₖ(hₖ(x), hₖ(x′)) with functions ψₖ that are learned, the sources
-come back up to order and an invertible function of each (theorem 1 of the paper), if no source is independent of its
-past, or a function of a Gaussian process.
+come back up to order and an invertible function of each (theorem 1 of the paper), if for each source, with the density
+p(s, s′) of s and its past, ∂² ln p(s, s′)/∂s∂s′ vanishes nowhere (*uniformly dependent*), and is not of the form
+c α(s) α(s′) (*quasi-Gaussian*, as a Gaussian process is, and any invertible function of one).
 
 >>> from minissl.nn.losses import softmax_cross_entropy
 >>> from minissl.nn.mlp import MLP

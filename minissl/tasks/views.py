@@ -100,8 +100,9 @@ have the same distribution, and E(z·z⁻)² = tr M² = ‖M − Id‖² + 2 tr 
 
     [views.15]   −2 E z·z′ + E(z·z⁻)² = E‖z − z′‖² + ‖E zzᵀ − Id‖² − m      (theorem)
 
-There are no negative pairs on the right: bring partners together, and keep the components of the embedding
-uncorrelated and of unit size. That is what noncontrastive.py does: the two kinds are one (Garrido et al. 2023).
+There are no negative pairs on the right: bring partners together, and keep the components of the embedding orthogonal
+and of unit size, without centring (one may be constant). With centring, that is what noncontrastive.py does: the two
+kinds are one (Garrido et al. 2023).
 
 >>> from minissl.tasks.augmentations import gaussian_noise
 >>> input, target = two_views(gaussian_noise(0.5))(np.array([[0.0], [10.0]]), rng=0)  # v₁, v₂, v′₁, v′₂

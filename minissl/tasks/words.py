@@ -26,8 +26,8 @@ contexts of Σᵥ P* ln(P*/P), the Kullback–Leibler divergence, and since ln z
 
     [words.2]   E J = E H(P*(· | c)) + E KL(P*(· | c) ‖ P(· | c)) ≥ E H(P*(· | c)),   equal iff P = P*       (theorem)
 
-The best model knows how likely each word is; what no model can predict is the entropy. New text is judged by its
-perplexity, the number of equally likely words that would surprise as much:
+The best model knows how likely each word is; what no model can predict is the entropy. A model is judged on text that
+it has not seen by its perplexity, the number of equally likely words that would surprise as much:
 
     [words.3]   perplexity = exp(J) = Πᵢ P(cᵢ,ₖ₊₁ | cᵢ₁, …, cᵢₖ)^(−1/N)
 
