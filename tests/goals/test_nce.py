@@ -205,7 +205,7 @@ def test_means_change_from_data_to_noise(r, nu):
         assert (NORMAL * P) @ F == pytest.approx(nu * (noise * h) @ F, rel=1e-10, abs=1e-13)
 
 
-@pytest.mark.equation("nce.4", "nce.6", "nce.7", "nce.8", "nce.9", "nce.10")
+@pytest.mark.equation("nce.2", "nce.4", "nce.6", "nce.7", "nce.8", "nce.9", "nce.10")
 @pytest.mark.parametrize("nu", NUS)
 @pytest.mark.parametrize("r", RATIOS.values(), ids=RATIOS)
 def test_mean_variance_and_curvature_of_the_objective(r, nu):

@@ -46,7 +46,7 @@ def whitened(v1, v2):
 # --- the definition and its routes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.equation("cca.1")
+@pytest.mark.equation("cca.1", "cca.3")
 @given(seed=seeds, n=sizes, n2=sizes)
 def test_the_variates_have_the_moments_of_the_definition(seed, n, n2):
     """Means 0, E zzᵀ = E z′z′ᵀ = Id and E zz′ᵀ = diag(ρ₁, …), ρ falling within 0 and 1, to 1e-10."""

@@ -64,6 +64,7 @@ def test_what_a_running_mean_lacks_at_first(beta1, beta2, t):
     np.testing.assert_allclose(v, (1 - beta2**t) * g**2, rtol=1e-10)
 
 
+@pytest.mark.equation("optimizers.1")
 @pytest.mark.parametrize("make", [Adam, SGD])
 def test_a_factor_scales_the_learning_rate(make):
     """A step with factor 1/4 is that of an optimizer with a quarter of the learning rate."""

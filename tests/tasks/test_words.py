@@ -87,7 +87,7 @@ def test_the_surprise_is_the_entropy_plus_the_divergence(seed, V, contexts):
     assert J == pytest.approx(entropy + divergence, rel=1e-9) and divergence > 0
 
 
-@pytest.mark.equation("words.2", "words.3", "embedding.1")
+@pytest.mark.equation("words.1", "words.2", "words.3", "embedding.1")
 def test_softmax_regression_reaches_the_table_of_counts():
     """The least loss of a network that can be any table is compared with the entropy of the counts, exp of both too."""
     rng = np.random.default_rng(4)
