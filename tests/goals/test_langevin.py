@@ -160,8 +160,7 @@ def test_a_vanishing_step_leaves_the_chains_where_they_are():
 # Metropolis-adjusted
 
 
-@pytest.mark.equation("langevin.4")
-@pytest.mark.equation("langevin.5")
+@pytest.mark.equation("langevin.2", "langevin.4", "langevin.5")
 @given(seed=st.integers(0, 2**32), e=st.floats(0.1, 4), N=st.sampled_from([1, 40]))
 def test_mala_is_its_equation_in_loops(seed, e, N):
     """Four steps of `mala` equal proposals and acceptances written in loops, with full Gaussian densities."""

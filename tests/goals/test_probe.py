@@ -237,7 +237,7 @@ def test_every_start_leads_to_the_same_minimum(seed, size):
     np.testing.assert_allclose(b_other - b_other.mean(), b, atol=1e-4)
 
 
-@pytest.mark.equation("probe.3")
+@pytest.mark.equation("probe.1", "probe.3")
 @given(seed=seeds, l2=st.floats(1e-3, 10), N=st.integers(8, 30), m=st.sampled_from([9, 40]))
 def test_what_holds_at_the_minimum(seed, l2, N, m):
     """At the minimum the weights of all classes add up to zero, and the mean prediction is the classes' frequencies."""
