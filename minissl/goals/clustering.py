@@ -348,7 +348,7 @@ def normalised_mutual_information(labels: Array, classes: Array) -> float:
     entropies = -(p_k @ np.log(p_k)) - p_l @ np.log(p_l)
     both = p > 0
     information = (p[both] * np.log(p[both] / np.outer(p_k, p_l)[both])).sum()
-    return float(information / (0.5 * entropies)) if entropies > 0 else 1.0  # [clustering.12]
+    return float(information / (0.5 * entropies)) if entropies > 0 else 1.0  # [clustering.12] I/(½ H(z) + ½ H(y))
 
 
 def _contingency(labels, classes):

@@ -243,7 +243,7 @@ def _network_log_density(net, theta, x):
     def vjp(w, input_gradient=False):
         return net.backward(H, w[:, None], input_gradient=input_gradient)  # [densities.7] by [mlp.4]
 
-    return H[-1][:, 0], vjp  # [densities.6]
+    return H[-1][:, 0], vjp  # [densities.6] network(x; θ)
 
 
 def log_density_and_score(model: Callable, theta: Array) -> Callable:

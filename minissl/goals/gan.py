@@ -201,9 +201,9 @@ def train_gan_steps(
     first, second = check_two_optimizers(optimizers, "optimizers")
     rng = check_rng(rng)
     batch = x[:batch_size]  # a run whose data are one batch takes one step an epoch
-    discriminate = functools.partial(_of_random_rows, against_noise(generator), x)  # [gan.2]
+    discriminate = functools.partial(_of_random_rows, against_noise(generator), x)  # [gan.2] x and G(z)
     imitate = latent(generator.net.sizes[0])
-    loss = adversarial_loss(discriminator, saturating)  # [gan.3]
+    loss = adversarial_loss(discriminator, saturating)  # [gan.3] J_G
     options = {"epochs": steps, "batch_size": batch_size, "schedule": schedule, "rng": rng}
     return zip(
         train_epochs(discriminator, batch, discriminate, sigmoid_cross_entropy, optimizer=first, **options),

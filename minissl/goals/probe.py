@@ -157,7 +157,7 @@ def objective(features: Array, labels: Array, l2: float) -> Callable:
         value, delta = softmax_cross_entropy(H @ W.T + b, c)  # delta = (P − T)/N
         dW = delta.T @ H + l2 * W  # [probe.2] (1/N) (P − T)ᵀ H + λ W
         db = delta.sum(axis=0)  # [probe.2] (1/N) (P − T)ᵀ 1
-        return value + l2 / 2 * (W * W).sum(), np.concatenate([dW.ravel(), db])  # [probe.1]
+        return value + l2 / 2 * (W * W).sum(), np.concatenate([dW.ravel(), db])  # [probe.1] … + (λ/2) ‖W‖²
 
     return J
 

@@ -217,7 +217,7 @@ def _negative_bound(decoder, sigma, beta, output, target, noise):
     _, dz = decoder.backward(H, delta, input_gradient=True)  # ∂R/∂z [mlp.4]
     dmu = dz + beta / N * mu  # [vae.7] ∂R/∂z + βμ/N
     drho = dz * noise * s + beta / N * (s * s - 1)  # [vae.7] ∂R/∂z ⊙ ε ⊙ s + β (s² − 1)/N
-    return value + beta * _kl(mu, rho, s).sum() / N, np.concatenate([dmu, drho], axis=1)  # [vae.6]
+    return value + beta * _kl(mu, rho, s).sum() / N, np.concatenate([dmu, drho], axis=1)  # [vae.6] … + β KL
 
 
 def _kl(mu, rho, s):

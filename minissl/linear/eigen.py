@@ -165,7 +165,7 @@ def from_lanczos(x, m):
     if found is None:
         return None
     V, variances = found
-    return V if N >= n else np.linalg.qr((V @ y).T)[0].T, variances, mean  # [eigen.4]
+    return V if N >= n else np.linalg.qr((V @ y).T)[0].T, variances, mean  # [eigen.4] vᵢ = yᵀuᵢ/√(N λᵢ)
 
 
 def _start(n, m, like):

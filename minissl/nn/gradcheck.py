@@ -55,8 +55,8 @@ def central_difference(f: Callable, theta: Array, h: float = 1e-5) -> Array:
     theta = check_array(theta, "theta", ndim=1, dtype=np.float64)
     h = check_number(h, "h", low=0, open_low=True)
     steps = h * np.identity(theta.size, like=theta)
-    derivatives = [float(f(theta + step) - f(theta - step)) / (2 * h) for step in steps]  # [gradcheck.1]
-    return np.asarray(derivatives, like=theta)
+    differences = [float(f(theta + step) - f(theta - step)) for step in steps]
+    return np.asarray(differences, like=theta) / (2 * h)  # [gradcheck.1] (f(θ + h eₖ) − f(θ − h eₖ))/(2h)
 
 
 def complex_step(f: Callable, theta: Array, h: float = 1e-20) -> Array:

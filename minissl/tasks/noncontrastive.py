@@ -111,9 +111,9 @@ def _vicreg(invariance, variance, covariance, output, target):
     V1, dV1 = _spread(Z1, variance, covariance)
     V2, dV2 = _spread(Z2, variance, covariance)
     difference = Z1 - Z2
-    value = invariance / len(Z1) * (difference * difference).sum() + V1 + V2  # [noncontrastive.1]
+    value = invariance / len(Z1) * (difference * difference).sum()  # [noncontrastive.1] (λ/N) Σᵢ ‖zᵢ − z′ᵢ‖²
     dZ = 2 * invariance / len(Z1) * difference
-    return value, _join(dZ + dV1, dV2 - dZ, partner)
+    return value + V1 + V2, _join(dZ + dV1, dV2 - dZ, partner)
 
 
 def _spread(Z, variance, covariance):
@@ -123,9 +123,9 @@ def _spread(Z, variance, covariance):
     C = y.T @ y / N
     deviation = np.sqrt(C.diagonal() + EPSILON)
     C = C * (1 - np.identity(len(C), dtype=C.dtype, like=C))  # C − diag C
-    value = variance / 2 * np.maximum(1 - deviation, 0).sum() + covariance * (C * C).sum()
-    dZ = -variance / (2 * N) * y * (deviation < 1) / deviation + 4 * covariance / N * (y @ C)  # [noncontrastive.2]
-    return value, dZ
+    V = variance / 2 * np.maximum(1 - deviation, 0).sum() + covariance * (C * C).sum()  # [noncontrastive.1] V(Z)
+    dV = -variance / (2 * N) * y * (deviation < 1) / deviation  # [noncontrastive.2] −(μ/2N) y ⊙ [s < 1]/s
+    return V, dV + 4 * covariance / N * (y @ C)  # [noncontrastive.2] (4κ/N) y (C − diag C)
 
 
 def barlow_twins(redundancy: float = 0.005) -> Loss:
