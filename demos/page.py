@@ -247,11 +247,11 @@ def records(out):
     return found
 
 
-def lecture_tables(text, known):
-    """The README's tables from the lecture to the code, with a link at each demo that has run."""
+def from_readme(text, heading, known):
+    """The tables of a section of the README, with a link at each demo that has run."""
     readme = before.ROOT / "README.md"
     source = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    section = re.search(r"^## From the lecture to the code\n(.*?)(?=^## |\Z)", source, re.M | re.S)
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", source, re.M | re.S)
     if not section:
         return ""
     plain = re.sub(r"\[([^\]]+)\]\((?!http)[^)]+\)", r"\1", section[1])  # links to files that are not in the gallery
@@ -298,7 +298,10 @@ def write(out):
     ]
     for card in cards:
         card["main"] = sheet_picture(card["record"])
-    page = {"cards": cards, "tables": lecture_tables(text, known), "summary": summary(verdicts)}
+    page = {"cards": cards, "summary": summary(verdicts)}
+    page["tables"], page["words"] = (
+        from_readme(text, h, known) for h in ("From the lecture to the code", "A dozen words")
+    )
     page["runs"] = sorted({(r["run"]["versions"], r["run"]["machine"]) for r in known.values()})
     (out / "index.html").write_text(TEMPLATES.get_template("index.html").render(page), encoding="utf-8")
     shutil.copy(HERE / "templates" / "style.css", out)
