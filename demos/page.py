@@ -299,9 +299,8 @@ def write(out):
     for card in cards:
         card["main"] = sheet_picture(card["record"])
     page = {"cards": cards, "summary": summary(verdicts)}
-    page["tables"], page["words"] = (
-        from_readme(text, h, known) for h in ("From the lecture to the code", "A dozen words")
-    )
+    page["tables"] = from_readme(text, "From the lecture to the code", known)
+    page["words"] = from_readme(text, "A dozen words", known)
     page["runs"] = sorted({(r["run"]["versions"], r["run"]["machine"]) for r in known.values()})
     (out / "index.html").write_text(TEMPLATES.get_template("index.html").render(page), encoding="utf-8")
     shutil.copy(HERE / "templates" / "style.css", out)
