@@ -232,10 +232,14 @@ demo.say(
     f"{b:.2f} ± {db:.2f} on those left out.".replace("-", "−")
 )
 (a, da), (b, db) = (interval(g[:, net]) for g in (seen, unseen))
-verdict = "a gain" if b > db else "a loss" if b < -db else "nothing to rely on"
+means = {"photographs seen": (seen[:, net], a - da), "those left out": (unseen[:, net], b - db)}
+above = " and ".join(f"on {name}" for name, (_, low) in means.items() if low > 0) or "neither"
 demo.lesson(
-    f"A network's colours gain {a:.1f} ± {da:.1f} dB over grey on photographs that it has seen, and on a new one "
-    f"{b:.1f} ± {db:.1f} dB: {verdict}.".replace("-", "−"),
+    "Over grey, a network's colours gain on average "
+    + " and ".join(
+        f"{pm(g, 1)} dB on {name} (from {g.min():.1f} to {g.max():.1f})" for name, (g, _) in means.items()
+    ).replace("-", "−")
+    + ("." if demo.quick else f". Means above zero, by the interval: {above}."),
     f"{b:+.1f} ± {db:.1f} dB".replace("-", "−"),
 )
 
