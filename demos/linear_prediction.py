@@ -80,11 +80,11 @@ demo.say(
 # %% [markdown]
 # ## Why the ends matter
 #
-# Three sinusoids and noise of 1e-6: twelve past values predict the next one to almost that noise. Yule–Walker is least
-# squares on the series continued with zeros on both sides (its mean is subtracted first). No predictor of sinusoids
-# foresees the step to zero. A few huge errors at the ends outweigh all the tiny ones between, so Yule–Walker lets the
-# tiny ones grow in order to lessen the huge ones. The roots in the table are those of [autoregression.8]: if all lie
-# inside the unit circle, the model is stable.
+# Three sinusoids and noise of 1e-6: twelve past values predict the next one to a few times that noise. Yule–Walker is
+# least squares on the series continued with zeros on both sides (its mean is subtracted first). No predictor of
+# sinusoids foresees the step to zero. A few huge errors at the ends outweigh all the tiny ones between, so Yule–Walker
+# lets the tiny ones grow in order to lessen the huge ones. The roots in the table are those of [autoregression.8]: if
+# all lie inside the unit circle, the model is stable.
 
 # %%
 t = np.arange(1000 if demo.quick else 5000)
@@ -104,22 +104,30 @@ def root_mean_square(e):
     return np.sqrt((e**2).mean())
 
 
+def stability(model):
+    distance = abs(model.roots).max() - 1
+    return f"1 {'−' if distance < 0 else '+'} {abs(distance):.1e}", "yes" if model.stable else "no"
+
+
 fits = {"least squares": least_squares(x, p), "Yule–Walker": yule_walker(x, p)}
 within = {name: root_mean_square(errors(model, x)) for name, model in fits.items()}
 with_zeros = {name: errors(model, continued) for name, model in fits.items()}
 demo.table(
     "What is left over, root mean square",
-    ["model", "within the series", "with the zeros at its ends", "largest root |z|"],
+    ["model", "within the series", "with the zeros at its ends", "largest root |z|", "stable"],
     [
-        [name, f"{within[name]:.2g}", f"{root_mean_square(with_zeros[name]):.2g}", f"{abs(model.roots).max():.6f}"]
-        for name, model in fits.items()
+        *(
+            [name, f"{within[name]:.2g}", f"{root_mean_square(with_zeros[name]):.2g}", *stability(model)]
+            for name, model in fits.items()
+        ),
+        ["the mean alone", *(f"{root_mean_square(series[p:] - x.mean()):.2g}" for series in (x, continued)), "", ""],
     ],
     f"Least squares with the lagged matrix leaves {root_mean_square(errors(lagged_least_squares(x, p), x)):.2g} within "
     "the series.",
 )
-ratio = within["Yule–Walker"] / within["least squares"]
+ratio = float(f"{within['Yule–Walker'] / within['least squares']:.2g}")  # two digits: of one draw of the noise
 demo.say(
-    f"Within the series Yule–Walker leaves {ratio:,.0f} times as much. In exchange its roots lie inside the unit "
+    f"Within the series Yule–Walker leaves about {ratio:,.0f} times as much. In exchange its roots lie inside the unit "
     "circle, which keeps its forecasts from growing."
 )
 
@@ -142,13 +150,13 @@ demo.figure(
     "Errors over the series and the zeros (grey: where the past or the target is one of them). Yule–Walker predicts "
     "the step to zero less badly, and pays for it everywhere else.",
     alt="Errors of prediction on a logarithmic axis. Within the series those of least squares are near "
-    f"{1e6 * within['least squares']:.1f} × 10⁻⁶, those of Yule–Walker {ratio:,.0f} times as large; at both ends, "
-    "where zeros continue the series, both are near 1.",
+    f"{1e6 * within['least squares']:.1f} × 10⁻⁶, those of Yule–Walker about {ratio:,.0f} times as large; at both "
+    "ends, where zeros continue the series, both are near 1.",
     main=True,
 )
 demo.lesson(
-    "Continue a nearly periodic series with zeros, as Yule–Walker does, and the error of prediction is "
-    f"{ratio:,.0f} times that of exact least squares.",
-    f"{ratio:,.0f} times the error",
+    "Continue a nearly periodic series with zeros, as Yule–Walker does, and the error of prediction "
+    f"within the series is about {ratio:,.0f} times that of exact least squares.",
+    f"about {ratio:,.0f} times the error",
 )
 demo.finish()
