@@ -3,7 +3,8 @@
 #
 # Which groups are there? k-means answers with a codebook: it is an autoencoder whose code is one of K words. What it
 # finds depends on what distance means, that is, on the features; so groups are another measure of a pretext task, one
-# that needs no labels to train anything. Labels only judge, in the end. And groups can be a pretext task themselves.
+# that needs no labels to train anything. Labels chose settings; in the end they name the clusters and pick the best
+# features. And groups can be a pretext task themselves.
 
 # %%
 import sys
@@ -223,7 +224,7 @@ demo.table(
     f"Ten clusters against ten digits, {len(SEEDS)} seeds, mean ± 95% interval",
     ["clusters of", "accuracy", "NMI", "accuracy gained", "NMI gained"],
     rows,
-    "Gained: by learning, over the same network untrained, seed by seed. k-means but for one row; no label was used. "
+    "Gained: by learning, over the same network untrained, seed by seed. k-means but for one row. "
     f"Digits dealt out at random: {chance[0]:.3f} and {chance[1]:.3f}.",
     best={"accuracy": max, "NMI": max},
 )
@@ -268,8 +269,8 @@ if not demo.quick:
         "intervals."
     )
 demo.lesson(
-    f"Without a label, ten clusters of learned features ({best}) name {scores[best][:, 0].mean():.1%} of the digits, "
-    f"those of pixels {scores['pixels'][:, 0].mean():.1%}.",
+    f"Ten clusters of learned features ({best}) agree with the digits for {pm(scores[best][:, 0])} of the images, of "
+    f"pixels for {pm(scores['pixels'][:, 0])}, of the same network untrained for {pm(before_scores[best][:, 0])}.",
     f"{scores[best][:, 0].mean():.0%}",
 )
 demo.finish()
