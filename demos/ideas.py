@@ -109,7 +109,7 @@ IDEAS = {
         "exercises": (
             "A model that knows nothing has a perplexity equal to the size of the vocabulary. Show it. "
             "`pytest --equation words.3`",
-            "A word occurs twice in one context. How many rows of Δ₀ reach its gradient? `pytest --equation "
+            "A word occurs twice in one context. How many blocks Δ₀ⱼ reach its gradient? `pytest --equation "
             "embedding.2`",
             "What does [words.4] become for τ → 0, and for τ → ∞? `pytest --equation words.4`",
         ),
@@ -173,8 +173,9 @@ IDEAS = {
         "modules": ("gan", "vae"),
         "exercises": (
             "What is D* where the generator is perfect, and the discriminator's loss? `pytest --equation gan.6`",
-            "In `demos/generation.py`, give the discriminator half of its hidden units, or half of the steps. Does it "
-            "still know its images by heart, and are the generator's images better? `python -m demos generation`",
+            "In `demos/generation.py`, write `(64, 128, 128, 1)` for the discriminator, or 1500 for 3000 in "
+            "`GAN_STEPS`. Does it still know its images by heart, and are the generator's images better? "
+            "`python -m demos generation`",
             "σ = 0.4 and β = 1, or σ = 0.2 and β = 4: what differs? `pytest --equation vae.8`",
         ),
     },
