@@ -253,7 +253,7 @@ chains, fresh, noise = (
 )
 demo.lesson(
     "A network that can tell data from noise has learned a density: chains that follow its gradient from noise end in "
-    f"samples that another classifier, a weak judge, tells from data with accuracy {chains}: {' and '.join(SHAPES)} "
+    f"samples that another classifier, a weak judge, tells from {' and '.join(SHAPES)} with accuracy {chains} "
     f"(chance 0.5; fresh data {fresh}; the noise {noise}).",
     f"told apart {' and '.join(accuracy.split()[0] for accuracy in apart['classifier, MALA'])}",
 )
