@@ -44,8 +44,9 @@ IDEAS = {
             "`pytest --equation views.6`",
             "Take one change at a time (`shift`, `rotation`, `shear`, `scale`) out of `affine` in "
             "`demos/two_views.py`. Which is the task made of? `python -m demos two_views`",
-            "Set `hold_target=False` in `simsiam`. What do the features become, and why? "
-            "`pytest --equation noncontrastive.7`",
+            "What becomes of a network's outputs in training with `simsiam(hold_target=False)`, and with `simsiam()`? "
+            "Answer by [noncontrastive.7] and [noncontrastive.8]; a test trains both. `pytest --equation "
+            "noncontrastive.7`",
         ),
     },
     "pca": {
