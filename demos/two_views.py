@@ -47,7 +47,7 @@ def trained(sizes, x, task, loss, activation="relu", *, epochs, batch_size, lear
 # Points near three places of a circle, half of them at one, a fifth at another. A view is a point with a little noise.
 # The network puts each point on another circle, where only the angle between two points counts. Alignment alone
 # [views.8] pulls all to few places: nothing tells them to stay apart. InfoNCE does both. Its temperature τ says what
-# counts as near: a high one compares with all points alike, a low one with the nearest, which it drives apart.
+# counts as near: a high one compares with all points alike, a low one almost only with the nearest.
 
 # %%
 STEPS = 60 if demo.quick else 600
@@ -58,6 +58,10 @@ points = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 noisy = two_views(gaussian_noise(0.2))
 
 
+def epochs_of(batch_size):
+    return max(1, round(STEPS * batch_size / len(points)))
+
+
 def on_the_circle(loss, batch_size, label):
     """Where the points are put, and alignment and uniformity of fresh views."""
     net = trained(
@@ -66,7 +70,7 @@ def on_the_circle(loss, batch_size, label):
         noisy,
         loss,
         "tanh",
-        epochs=max(1, round(STEPS * batch_size / len(points))),
+        epochs=epochs_of(batch_size),
         batch_size=batch_size,
         learning_rate=3e-3,
         rng=0,
@@ -111,7 +115,12 @@ demo.table(
     "Alignment (0: partners at one place) and uniformity (0: all at one place, −1.575: even) on the circle",
     ["candidates N", *(f"τ = {tau:g}" for tau in TEMPERATURES)],
     [[N, *(f"{a:.3f}, {u:.2f}" for a, u in row)] for N, row in measures.items()],
-    f"Alignment alone: {placed['alignment alone'][1][0]:.3f}, {placed['alignment alone'][1][1]:.2f}.",
+    f"Alignment alone: {placed['alignment alone'][1][0]:.3f}, {placed['alignment alone'][1][1]:.2f}. One seed. "
+    "Most even: "
+    + ", ".join(f"τ = {TEMPERATURES[np.argmin([u for _, u in row])]:g} (N = {N})" for N, row in measures.items())
+    + ". Networks with few candidates also saw fewer points in all: "
+    + ", ".join(f"{epochs_of(N) * len(points):,} (N = {N})" for N in CANDIDATES)
+    + ".",
 )
 
 # %% [markdown]
