@@ -476,8 +476,8 @@ gain = f"noise of {SIGMA}"
 more = pm(gains[gain] - gains["no constraint"], 1)
 demo.lesson(
     f"Left free, a network learns to copy, even noise, and its features gain {pm(gains['no constraint'], 1)} points of "
-    f"accuracy over random weights; those of a network made to remove noise gain {pm(gains[gain], 1)}. The difference, "
-    f"split by split, is {more} points.".replace("-", "−"),
+    f"accuracy over random weights; those of a network made to remove noise gain {pm(gains[gain], 1)}, "
+    f"{more} more, split by split.".replace("-", "−"),
     f"{gains[gain].mean():+.1f} points",
 )
 

@@ -232,14 +232,14 @@ demo.say(
     f"{b:.2f} ± {db:.2f} on those left out.".replace("-", "−")
 )
 (a, da), (b, db) = (interval(g[:, net]) for g in (seen, unseen))
-means = {"photographs seen": (seen[:, net], a - da), "those left out": (unseen[:, net], b - db)}
-above = " and ".join(f"on {name}" for name, (_, low) in means.items() if low > 0) or "neither"
+means = {"photographs seen": seen[:, net], "those left out": unseen[:, net]}
+above = {(False, False): "neither mean is", (True, True): "both means are"}.get((a > da, b > db), "one mean is")
 demo.lesson(
     "Over grey, a network's colours gain on average "
     + " and ".join(
-        f"{pm(g, 1)} dB on {name} (from {g.min():.1f} to {g.max():.1f})" for name, (g, _) in means.items()
+        f"{pm(g, 1)} dB on {name} (from {g.min():.1f} to {g.max():.1f})" for name, g in means.items()
     ).replace("-", "−")
-    + ("." if demo.quick else f". Means above zero, by the interval: {above}."),
+    + ("." if demo.quick else f"; by the intervals, {above} above zero."),
     f"{b:+.1f} ± {db:.1f} dB".replace("-", "−"),
 )
 
