@@ -364,18 +364,19 @@ for judge, (k, sign) in JUDGES.items():
     worse[judge] = [name for name, (gain, half) in found.items() if gain < -half]
 
 
-def listed(names, none="none"):
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or none
+def listed(names):
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "none"
 
 
 if not demo.quick:
     verdicts = [f"by '{judge}' better {listed(better[judge])}, worse {listed(worse[judge])}" for judge in JUDGES]
     demo.say(f"Clearly told from the mixture, which needs no network: {'; '.join(verdicts)}.")
 both = [name for name in NETWORKS if name in worse["confident"] and name in worse["MMD² × 1000"]]
+who = f"Digits of {listed(better['told apart'])} are" if better["told apart"] else "No network's digits are"
 demo.lesson(
-    "Clearly harder to tell from real digits than those of a mixture of 30 Gaussians (told apart with accuracy "
-    f"{pm(results[MIXTURE][:, 3])}; chance 0.5) are those of {listed(better['told apart'], 'none of three networks')}; "
-    f"by a forest's confidence and by MMD² the mixture's are clearly better than those of {listed(both)}.",
+    f"{who} clearly harder to tell from real ones than those of a mixture of 30 Gaussians (accuracy "
+    f"{pm(results[MIXTURE][:, 3])}; chance 0.5); by a forest's confidence and by MMD² the mixture is clearly better "
+    f"than {listed(both)}.",
     f"told apart {results[MIXTURE][:, 3].mean():.2f}",
 )
 demo.finish()
