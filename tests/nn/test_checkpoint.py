@@ -269,6 +269,22 @@ def test_training_on_other_data_or_for_fewer_epochs_is_refused_and_load_is_the_w
     assert len(minissl.train(other, x + 1, noisy, minissl.squared_error, epochs=1, checkpoint=tmp_path / "d.npz")) == 1
 
 
+@pytest.mark.parametrize("N", [7, 100, 199, 250])
+def test_other_rows_at_the_end_of_the_data_are_noticed(tmp_path, N):
+    """Where the last hundredth of the rows, or of fewer than a hundred the last, is another, the data are others."""
+    x = np.random.default_rng(0).standard_normal((N, 6), dtype=np.float32)
+    start = lambda data: next(  # noqa: E731
+        minissl.train_epochs(
+            minissl.MLP((6, 2, 6), rng=0), data, noisy, minissl.squared_error, epochs=2, checkpoint=tmp_path / "e.npz"
+        )
+    )
+    start(x)
+    changed = x.copy()
+    changed[-max(1, -(-N // 100)) :] += 1
+    with pytest.raises(ValueError, match="other data"):
+        start(changed)
+
+
 def test_a_relative_path_is_the_one_of_the_call(tmp_path, monkeypatch):
     """And half a file that a killed process left beside it is no obstacle."""
     (tmp_path / "elsewhere").mkdir()
