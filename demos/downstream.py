@@ -319,7 +319,8 @@ for ax, (scores, baselines, title) in zip(axes, panels, strict=True):
     seen.append(f"{title}: " + ", ".join(f"{name} {gains[name][0]:+.3f}" for name in names))
 raw_gain = np.mean(np.subtract(whole["raw pixels"], whole["untrained"])[:SOME, 0])
 axes[0].axhline(raw_gain, color="0.4", ls=":", lw=1)
-axes[0].text(4.45, raw_gain + 0.005, "raw pixels", color="0.35", fontsize=8, ha="right")
+across = axes[0].get_yaxis_transform()  # x as a share of the width
+axes[0].text(1, raw_gain, "raw pixels", color="0.35", fontsize=8, ha="right", va="bottom", transform=across)
 axes[0].set_ylabel(f"accuracy with {NUMBERS[0]} labels,\nabove that of the network untrained")
 demo.figure(
     fig,

@@ -43,8 +43,8 @@ of the time of training). Then v̂ = V/c² with c² = (1 − β₂ᵗ)/(1 − β
 
 Where a gradient has become zero for good, as that of a ReLU unit which is never active, u and M shrink by a factor in
 every step until they are *subnormal*, below 10⁻³⁸ in float32 (10⁻³⁰⁸ in float64), and there rounding stops them.
-Processors compute with such numbers tens of times as slowly. So every hundred steps, what is on its way there
-is set to zero. (V is left alone: with β₂ = 0.999 it takes tens of thousands of steps to get there.)
+Processors compute with such numbers tens of times as slowly. So every hundred steps, what is on its way there is set to
+zero. (V is left alone: with β₂ = 0.999 it takes tens of thousands of steps to get there.)
 
 An optimizer turns a gradient into a *step* and the caller adds it to the parameters. So the caller can look at the step
 before it is taken. It remembers the gradients of one network's parameters and serves that network alone.

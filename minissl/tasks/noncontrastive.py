@@ -14,7 +14,7 @@ The task is `two_views`; the losses here compare a view with its partner alone, 
     λ, μ, κ       invariance, …      weights of the parts of a loss                                   numbers
     G             G1, G2             gradient in the standardised ẑ                                   (N, m)
     A             A_T is Aᵀ          the best linear predictor of T from Y                            (m, m)
-    R, R̃          R, R[target]       what it leaves, Y Aᵀ − T; its rows exchanged as those of Y in T   (2N, m)
+    R, R̃          R, R[target]       what it leaves, Y Aᵀ − T; the same with partners exchanged        (2N, m)
     W, b          (of the network)   a layer's weights and biases                                     (n_in, n_out)
     Δ             delta              what a loss returns as its gradient in Y                         (2N, m)
     ρₖ                               canonical correlations of the views [cca.2]                      numbers

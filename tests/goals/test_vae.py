@@ -83,7 +83,7 @@ def test_the_loss_worked_by_hand():
     assert delta == pytest.approx(np.array([[0.75 + 10, 0.75 * 0.5 * 2 + 10 * 3]]))
 
 
-@pytest.mark.equation("vae.5", "vae.6", "vae.7")
+@pytest.mark.equation("vae.1", "vae.5", "vae.6", "vae.7")
 @given(seed=SEEDS, N=st.integers(1, 5), n=st.integers(1, 4), m=st.integers(1, 3), beta=st.floats(0, 4))
 def test_the_loss_is_its_equation_in_loops(seed, N, n, m, beta):
     """J and every entry of its gradient in (μ, ρ) equal means in loops, and their complex step."""
